@@ -1,0 +1,1 @@
+"""The conversation: a LangGraph agent, its brain, its prompt, its memory."""

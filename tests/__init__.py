@@ -1,0 +1,1 @@
+"""What Luthier promises, as tests."""

@@ -1,0 +1,1 @@
+"""The hands: hardware, catalogue, datasets, runs, proof, serving."""

@@ -1,0 +1,1 @@
+"""The training program: one spec in, a run folder out, in an environment of its own."""

@@ -1,0 +1,1 @@
+"""Proof: whether a tuned model got better."""

@@ -1,0 +1,1 @@
+"""Runs: started, watched, cancelled, resumed; one folder each."""

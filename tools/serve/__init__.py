@@ -1,0 +1,1 @@
+"""Serving: which files answer a question, and who keeps them loaded."""

@@ -1,0 +1,1 @@
+"""The faces: the web chat, its pages, the terminal."""

@@ -1,0 +1,1 @@
+"""Other channels of the same conversation."""
