@@ -124,6 +124,16 @@ class TurnEnded:
 
 
 Event = (
-    TextDelta | TextDone | ToolStarted | ToolProgress | ToolEnded | ApprovalWanted | ApprovalChanged
-    | RunShown | Choices | Notice | Problem | TurnEnded
+    TextDelta
+    | TextDone
+    | ToolStarted
+    | ToolProgress
+    | ToolEnded
+    | ApprovalWanted
+    | ApprovalChanged
+    | RunShown
+    | Choices
+    | Notice
+    | Problem
+    | TurnEnded
 )

@@ -29,6 +29,8 @@ class Call:
     thread: str | None = None
     report: Callable[[str, float | None], None] = _silent
     """Tell the faces how far long work has come: a short text and a fraction 0..1 or None. Thread-safe."""
+    plan: Mapping[str, JsonValue] = field(default_factory=dict)
+    """The plan of the proposal that was judged (and approved), so that what is done is what the card said. Empty: work it out again."""
 
 
 @dataclass(frozen=True, slots=True)

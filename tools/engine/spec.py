@@ -27,11 +27,12 @@ class TrainSpec(Closed):
     """A folder with config.json, *.safetensors and the tokenizer. Absolute."""
     model_digest: str
     data_dir: str
-    """A folder with train.jsonl, validation.jsonl and test.jsonl; each row `{"messages": [...]}` with roles and contents, or `{"text": ...}`."""
+    """A folder with train.jsonl, validation.jsonl and test.jsonl, each row `{"messages": [...]}` or `{"text": ...}`."""
     data_digest: str
     method: Method = "qlora"
     max_steps: int = Field(ge=1, le=1_000_000)
     epochs: float = Field(gt=0, le=1000)
+    """Training ends after so many passes over the rows that fit, or after max_steps, whichever comes first."""
     learning_rate: float = Field(gt=0, le=1)
     batch_size: int = Field(default=4, ge=1, le=1024)
     grad_accumulation: int = Field(default=1, ge=1, le=1024)
@@ -91,6 +92,7 @@ class RunResult(Closed):
     seconds: float = 0
     stage_seconds: dict[str, float] = {}
     peak_memory_bytes: int = 0
+    """The most that training held, start-up included; scoring and export are not in it."""
     baseline: Score | None = None
     tuned: Score | None = None
     base_served: Score | None = None
@@ -98,6 +100,8 @@ class RunResult(Closed):
     adapter_dir: str | None = None
     """Relative to the run folder."""
     served_dir: str | None = None
+    base_served_dir: str | None = None
+    """The untuned model at the same precision, absolute: what a comparison asks."""
     skipped_rows: int = 0
 
 

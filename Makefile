@@ -1,0 +1,47 @@
+# Luthier. `make run` is all that a person needs; `make help` lists the rest.
+PYTHON ?= python3
+CHAT := .venv/bin/python
+ENGINE := .engine-cpu/bin/python
+CHAT_TESTS ?= tests
+ENGINE_TESTS ?= tests/engine
+PYTEST_ARGS ?=
+
+.PHONY: run prepare test check bench newcomer locks clean help
+.DEFAULT_GOAL := help
+
+run: ## set everything up and serve the chat at http://127.0.0.1:8000
+	@exec $(PYTHON) -m install run
+
+prepare: ## the set-up alone
+	@$(PYTHON) -m install prepare
+
+test: ## set up what the tests need, and run them all
+	@$(PYTHON) -m install test
+	$(ENGINE) -m pytest $(ENGINE_TESTS) -W "ignore:Unknown config option" $(PYTEST_ARGS)
+	$(CHAT) -m pytest $(CHAT_TESTS) --ignore tests/engine $(PYTEST_ARGS)
+
+check: ## lint, types (once for each environment), the walls between the rooms, the house rules
+	@$(PYTHON) -m install checks
+	$(CHAT) -m ruff check .
+	$(CHAT) -m pyright --pythonpath $(CHAT)
+	$(CHAT) -m pyright --project tools/engine/pyrightconfig.json --pythonpath $(ENGINE)
+	$(CHAT) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+	$(CHAT) -m pytest tests/test_house.py tests/test_docs.py tests/test_floors.py -q
+
+bench: ## the figures: a table with machine, versions, medians and ratios
+	@$(PYTHON) -m install checks
+	$(CHAT) -m bench.run $(BENCH)
+
+newcomer: ## clone into an empty folder with an empty home, follow the README, time each milestone
+	@$(PYTHON) -m install newcomer $(NEWCOMER)
+
+locks: ## write locks/*.txt anew from locks/*.in
+	@$(PYTHON) -m install locks
+
+clean: ## remove the environments, the bundled model and everything else that can be made again
+	rm -rf .venv .venv.part .venv.old .engine-cpu .engine-cpu.part .engine-cpu.old .engine-cuda .engine-cuda.part .engine-cuda.old
+	rm -rf .bundled .bundled.part out .pytest_cache .ruff_cache .hypothesis .import_linter_cache .files
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

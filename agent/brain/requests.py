@@ -1,0 +1,107 @@
+"""A request as a plan: which tools, with which arguments, or what is still missing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.brain.intents import DEFAULT_DATA
+from agent.brain.moves import Asks, Do, Move, Say, Step
+from agent.brain.slots import Question, Slots, find_prompt
+
+_WHICH_DATA = "Which dataset? Name a file below an allowed folder, drop one into the chat, or take the sample."
+
+
+def plan(intent: str, text: str, slots: Slots, question: Question | None = None) -> Move:
+    """What a request comes to. Optional arguments are given only where the person named them."""
+    match intent:
+        case "start_finetune":
+            return _start(text, slots)
+        case "validate_dataset" | "preview_dataset":
+            if slots.dataset is None:
+                return _which_data(text)
+            extra = {"rows": slots.rows} if intent == "preview_dataset" else {}
+            return Do(intent, _given(path=slots.dataset, model=slots.model, **extra))
+        case "estimate_cost":
+            if slots.dataset is None:
+                return _which_data(text)
+            wanted = {name: value for name, value in slots.settings.items() if name in ("epochs", "max_steps", "method")}
+            return Do(intent, {"model": slots.model or "bundled", "dataset": slots.dataset, **wanted})
+        case "add_dataset":
+            if slots.path is None:
+                return Say(
+                    "Which file? Give its whole path, such as /home/me/tickets.jsonl, or drop it into the chat.", asks=Asks("path", text)
+                )
+            return Do(intent, _given(path=slots.path, name=slots.settings.get("name")))
+        case "recommend_model":
+            return Do(intent, _given(task=slots.task, max_vram_gb=slots.max_vram_gb, license=slots.license, dataset=slots.dataset))
+        case "list_models":
+            return Do(intent, _given(task=slots.task))
+        case "list_runs":
+            return Do(intent, _given(status=slots.status))
+        case "run_status" | "cancel_run" | "resume_run":
+            return Do(intent, _given(run_id=_run(slots)))
+        case "tail_logs":
+            return Do(intent, _given(run_id=_run(slots), lines=slots.lines))
+        case "compare_runs":
+            return Do(intent, {"run_ids": list(slots.runs)})
+        case "evaluate_model":
+            return Do(intent, _given(run_id=_run(slots), dataset=slots.dataset))
+        case "export_model":
+            if slots.format is None:
+                data = (("ONNX, ready to answer", "Export the model as onnx"), ("The adapter alone", "Export the adapter"))
+                return Say(
+                    "In which format? ONNX has the whole tuned model, ready to answer; the adapter is what training made.",
+                    data,
+                    Asks("format", text),
+                )
+            return Do(intent, _given(run_id=_run(slots), format=slots.format))
+        case "ask_model":
+            return _ask(text, slots, question or find_prompt(text))
+        case _:
+            return Do(intent)
+
+
+def _start(text: str, slots: Slots) -> Move:
+    if slots.dataset is None:
+        return _which_data(text)
+    model, settings = slots.model or "bundled", dict(slots.settings)
+    if slots.settings.get("name") in ("the", "a", "it"):
+        settings.pop("name")
+    told = {name: value for name, value in settings.items() if name in ("epochs", "max_steps", "method")}
+    steps: tuple[Step, ...] = (
+        ("validate_dataset", _given(path=slots.dataset, model=slots.model if slots.model != "bundled" else None)),
+        ("estimate_cost", {"model": model, "dataset": slots.dataset, **told}),
+        ("start_finetune", {"model": model, "dataset": slots.dataset, **settings}),
+    )
+    return Do("inspect_hardware", {}, "I look at the machine, check the data and estimate; then the plan comes on a card.", steps)
+
+
+def _ask(text: str, slots: Slots, question: Question) -> Move:
+    if not question.prompt:
+        return Say(
+            "What shall I ask?",
+            asks=Asks("prompt", {"both": "ask both", "base": "ask the base model"}.get(question.target, "ask the tuned model")),
+        )
+    args: dict[str, Any] = {"prompt": question.prompt}
+    match question.target:
+        case "both":
+            args |= _given(run_id=_run(slots), compare=True)
+        case "base":
+            args["model"] = slots.model or "bundled"
+        case "tuned":
+            pass
+        case run:
+            args["run_id"] = run
+    return Do("ask_model", args)
+
+
+def _which_data(text: str) -> Say:
+    sentence = f"{text.rstrip('.!?')} {'' if ' on ' in text or ' of ' in text else 'on '}{DEFAULT_DATA}"
+    return Say(_WHICH_DATA, (("The helpdesk sample", sentence),), Asks("dataset", text))
+
+
+def _run(slots: Slots) -> str | None:
+    return slots.runs[0] if slots.runs else None
+
+
+def _given(**args: Any) -> Mapping[str, Any]:
+    return {name: value for name, value in args.items() if value is not None}

@@ -1,0 +1,243 @@
+"""What the command assistant says of a tool's answer: sentences made of the typed facts that the brain is given."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+
+Facts = Mapping[str, Any]
+
+
+def facts_of(message: ToolMessage) -> Facts:
+    """The facts in a tool's message; empty when it holds none of ours."""
+    try:
+        facts = json.loads(str(message.text))
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def went_well(message: ToolMessage) -> bool:
+    """Whether the next step of a plan may follow: done, and where it was a check, passed."""
+    facts = facts_of(message)
+    return (
+        message.status != "error"
+        and facts.get("status") == "done"
+        and facts.get("ok", True) is not False
+        and facts.get("fits", True) is not False
+    )
+
+
+def say_result(tool: str, facts: Facts) -> str:
+    """A tool's answer in words; short, because faces show the whole result beside them."""
+    match facts.get("status"):
+        case "waiting":
+            return (
+                f"The plan is on the card (approval {facts.get('approval_id', '')}). Nothing happens until a person presses Approve there; "
+                "you can go on asking meanwhile, or say “forget it”."
+            )
+        case "refused":
+            return _sentence(f"That was refused: {facts.get('reason', 'no rule allows it')}", facts.get("remedy"))
+        case "failed":
+            return _sentence(f"That did not work. {facts.get('reason', '')}".strip(), facts.get("remedy"))
+        case _:
+            known = _DONE.get(tool)
+            return known(facts) if known else "Done."
+
+
+def say_notice(notice: Facts) -> str:
+    """What to say of something that happened outside a turn; the notice itself is on the screen already."""
+    facts: Facts = notice.get("facts") or {}
+    run = facts.get("run_id", "")
+    match notice.get("kind"), facts.get("state"):
+        case "outcome", _ if facts.get("status") == "done":
+            return say_result(str(facts.get("tool", "")), facts)
+        case "outcome", _:
+            return say_result(str(facts.get("tool", "")), facts)
+        case "run", "finished":
+            scores = _scores(facts)
+            return f"Run {run} is finished. {scores}You can now say: “ask both: …”, “evaluate the tuned model” or “export the model”."
+        case "run", "failed":
+            return f"Run {run} failed{_kind(facts)}. Say “show the log” for its last lines, or “resume the run”."
+        case "run", "cancelled":
+            return f"Run {run} was stopped at step {facts.get('step') or 0}. Its checkpoints are kept; say “resume the run” to go on."
+        case "run", "interrupted":
+            return f"Run {run} was interrupted. Say “resume the run” to go on from its last checkpoint."
+        case "denied", _:
+            return "All right, nothing was done. Say what should be different, and I make a new plan."
+        case (("expired" | "revoked"), _):
+            return "Say it again if you still want it."
+        case _:
+            return f"Run {run} is {facts.get('state', 'changed')}." if run else "Noted."
+
+
+def _hardware(facts: Facts) -> str:
+    gpus = facts.get("gpus") or []
+    card = f"GPU {gpus[0]}" if gpus else "no usable GPU, so it trains on the processor"
+    free = facts.get("memory_free_gib", "?")
+    return f"This machine has {facts.get('cores', '?')} cores, {free} of {facts.get('memory_gib', '?')} GiB memory free, and {card}."
+
+
+def _models(facts: Facts) -> str:
+    models = facts.get("models") or []
+    here = [str(each.get("id")) for each in models if each.get("offline")]
+    return f"I know {len(models)} models" + (f"; already here: {', '.join(here[:6])}." if here else ".")
+
+
+def _recommended(facts: Facts) -> str:
+    choice = facts.get("choice")
+    if not choice:
+        return " ".join(["No model passes.", *(str(each) for each in facts.get("notes") or [])])
+    others = [str(each) for each in facts.get("alternatives") or []][:3]
+    return f"I would take {choice['model']} with {choice.get('method', 'qlora')}: {choice.get('why', 'it fits')}." + (
+        f" Others that fit: {', '.join(others)}." if others else ""
+    )
+
+
+def _validated(facts: Facts) -> str:
+    split = facts.get("split") or {}
+    if facts.get("ok"):
+        counts = facts.get("problem_counts") or {}
+        remarks = f" There are {sum(counts.values())} remarks; the result lists them." if counts else ""
+        return (
+            f"The data is fine: {facts.get('rows', '?')} rows ({facts.get('format', '?')}), {split.get('train', '?')} to train on and "
+            f"{split.get('test', '?')} held out.{remarks}"
+        )
+    error = facts.get("first_error") or {}
+    where = f" in row {error['row']}" if error.get("row") else ""
+    return _sentence(f"This data cannot be used yet: {str(error.get('kind', 'a problem')).replace('_', ' ')}{where}", error.get("remedy"))
+
+
+def _estimated(facts: Facts) -> str:
+    time, memory, cost = facts.get("time") or {}, facts.get("memory") or {}, facts.get("cost") or {}
+    if facts.get("fits") is False:
+        return _sentence(f"It does not fit: {facts.get('reason', '')}", "Choose a smaller model, qlora, or free memory.")
+    return (
+        f"It fits: about {_gib(memory.get('likely_bytes'))} of memory and {_span(time.get('low_s'), time.get('high_s'))} "
+        f"(likely {_duration(time.get('likely_s'))}), {facts.get('steps', '?')} steps, "
+        f"cost {cost.get('likely', '0.00')} {cost.get('currency', 'USD')}."
+    )
+
+
+def _run(facts: Facts) -> str:
+    run, state = facts.get("run_id", ""), facts.get("state", "unknown")
+    said = f"Run {run} is {state}"
+    if facts.get("step"):
+        said += f", step {facts['step']} of {facts.get('steps', '?')}"
+    if isinstance(facts.get("loss"), int | float):
+        said += f", loss {facts['loss']:.3f}"
+    if state == "running" and facts.get("eta_s"):
+        said += f", about {_duration(facts['eta_s'])} left"
+    return f"{said}. {_scores(facts)}".strip()
+
+
+def _runs(facts: Facts) -> str:
+    states = facts.get("by_state") or {}
+    if not facts.get("total"):
+        return "There are no runs yet. Say for example: Fine-tune the bundled model on samples/helpdesk.jsonl"
+    listed = [f"{each.get('run_id')} ({each.get('state')})" for each in facts.get("runs") or []][:5]
+    return f"{facts['total']} runs: {', '.join(f'{count} {state}' for state, count in states.items())}. Newest: {', '.join(listed)}."
+
+
+def _logs(facts: Facts) -> str:
+    errors = facts.get("lines_with_errors") or 0
+    return f"The last {facts.get('lines', 0)} lines are shown; {errors} of them speak of errors."
+
+
+def _started(facts: Facts) -> str:
+    steps = f", {facts['steps']} steps" if facts.get("steps") else ""
+    return f"Run {facts.get('run_id', '')} has started{steps}. The card shows it live, and I say when it ends."
+
+
+def _cancelled(facts: Facts) -> str:
+    if facts.get("stopping"):
+        return f"Run {facts.get('run_id', '')} is stopping; its checkpoints are kept."
+    return f"Run {facts.get('run_id', '')} is {facts.get('state', 'stopped')}."
+
+
+def _evaluated(facts: Facts) -> str:
+    gain = facts.get("gain") or {}
+    word = {
+        "better": "The tuned model is better.",
+        "worse": "The tuned model is worse than the base.",
+        "no_clear_difference": "No clear difference between tuned and base.",
+    }.get(str(facts.get("verdict")), "Nothing was scored: there are no held-out rows with answers.")
+    if gain.get("value") is None:
+        return word
+    return (
+        f"{word} Exact match on held-out rows rose by {100 * gain['value']:.1f} points (95 % interval {100 * gain.get('ci_low', 0):.1f} to "
+        f"{100 * gain.get('ci_high', 0):.1f}, {gain.get('rows', '?')} rows)."
+        if gain["value"] >= 0
+        else f"{word} Exact match on held-out rows fell by {-100 * gain['value']:.1f} points ({gain.get('rows', '?')} rows)."
+    )
+
+
+def _exported(facts: Facts) -> str:
+    what = f"The {facts.get('format', '')} export of run {facts.get('run_id', '')}"
+    return f"{what} is ready: {facts.get('files', '?')} files. The result names the folder."
+
+
+def _asked(facts: Facts) -> str:
+    count = len(facts.get("answers") or [])
+    return "The answers are side by side above." if count > 1 else "The answer is above."
+
+
+def _added(facts: Facts) -> str:
+    return f"The dataset is registered as {facts.get('dataset', '?')}: {facts.get('rows', '?')} rows. Use this name from now on."
+
+
+_DONE: dict[str, Callable[[Facts], str]] = {
+    "inspect_hardware": _hardware,
+    "list_models": _models,
+    "recommend_model": _recommended,
+    "validate_dataset": _validated,
+    "preview_dataset": lambda facts: (
+        f"{facts.get('shown_to_the_person', 'Some')} rows are shown above ({facts.get('format', 'unknown format')})."
+    ),
+    "estimate_cost": _estimated,
+    "run_status": _run,
+    "list_runs": _runs,
+    "tail_logs": _logs,
+    "start_finetune": _started,
+    "resume_run": _started,
+    "cancel_run": _cancelled,
+    "evaluate_model": _evaluated,
+    "export_model": _exported,
+    "ask_model": _asked,
+    "add_dataset": _added,
+    "withdraw_proposal": lambda facts: f"The proposal {facts.get('approval_id', '')} is withdrawn. Nothing was done.",
+}
+
+
+def _scores(facts: Facts) -> str:
+    found = facts.get("exact_match") or {}
+    parts = [f"{name} {found[name]:.0%}" for name in ("baseline", "tuned", "exported") if isinstance(found.get(name), int | float)]
+    return f"Held-out exact match: {', '.join(parts)}. " if parts else ""
+
+
+def _kind(facts: Facts) -> str:
+    return {"oom": " (out of memory)", "disk": " (no room on the disk)", "data": " (the data)", "diverged": " (the loss diverged)"}.get(
+        str(facts.get("kind")), ""
+    )
+
+
+def _sentence(what: str, remedy: Any) -> str:
+    what = what if what.endswith((".", "!", "?")) else f"{what}."
+    return f"{what} {remedy}" if remedy else what
+
+
+def _gib(value: Any) -> str:
+    return f"{value / 1024**3:.1f} GiB" if isinstance(value, int | float) else "an unknown amount"
+
+
+def _span(low: Any, high: Any) -> str:
+    return f"{_duration(low)} to {_duration(high)}"
+
+
+def _duration(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return "an unknown time"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,51 @@
+"""The one place where the rooms meet: builds the door, and the workshop on top of it."""
+
+from agent.brain.brain import Brain
+from agent.brain.choose import choose_brain
+from agent.door import Door
+from agent.home import HomeLock, prepare_home
+from agent.secrets import SecretStore
+from agent.settings import Settings, SettingsError
+from agent.workshop import Workshop
+from policies.book import Book
+from policies.gateway import Gateway
+from policies.people import People
+from tools.places import Places
+from tools.toolbox import build_toolbox
+
+
+def build_door(settings: Settings, *, lock: HomeLock | None = None) -> Door:
+    """Open a home under its lock: enough for `call`. `lock` is one already taken by this process.
+
+    Raises ToolFailed: kind `locked` when another process serves the home.
+    """
+    if settings.database_url:
+        raise SettingsError("LUTHIER_DATABASE_URL cannot be used yet", "this version keeps its book in SQLite.", "Leave it unset.")
+    home = prepare_home(settings.home)
+    lock = (lock or HomeLock(home)).take()
+    try:
+        places = build_places(settings)
+        book = Book.open(home / "book.sqlite")
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        toolbox = build_toolbox(places, book)
+        people = People(book)
+        gateway = Gateway.open(home=home, tools=toolbox.tools, book=book, people=people, defaults=toolbox.defaults)
+    except BaseException:
+        book.close()
+        lock.release()
+        raise
+    return Door(settings, places, book, gateway, toolbox, people, SecretStore(home / "secrets"), lock)
+
+
+def build_places(settings: Settings) -> Places:
+    """Where things lie, from the settings."""
+    given = {"bundled": settings.bundled} if settings.bundled else {}
+    return Places(root=settings.root, home=settings.home, data=settings.data_folders(), accelerator=settings.engine(), **given)
+
+
+def build_workshop(door: Door, brain: Brain | None = None) -> Workshop:
+    """The conversation over an open door. Call its `start()` and, at the end, its `close()`."""
+    return Workshop(door, brain or choose_brain(door.settings, door.secrets))

@@ -1,0 +1,52 @@
+"""What `doctor` says: settings, brain, environments and what is missing, each with its remedy; never a secret's value."""
+
+import shutil
+import sys
+from typing import Any
+
+from agent.brain.brain import Brain
+from agent.brain.choose import offers
+from agent.door import Door
+from agent.settings import unknown_settings
+
+
+def examine(door: Door, brain: Brain) -> dict[str, Any]:
+    """Facts by name, and `problems`: (what, remedy) pairs, the first to be mended first."""
+    settings, places = door.settings, door.places
+    problems: list[dict[str, str]] = []
+    if not places.engine_python.exists():
+        problems.append(
+            {"what": f"The training environment is missing: {places.engine_python}", "remedy": "Run `make run` once; it prepares it."}
+        )
+    if not places.bundled_model.is_dir():
+        problems.append({"what": f"The bundled model is missing: {places.bundled_model}", "remedy": "Run `make run` once; it prepares it."})
+    if brain.problem:
+        problems.append({"what": brain.problem, "remedy": "The command assistant answers meanwhile."})
+    for name in unknown_settings():
+        problems.append({"what": f"{name} is no setting of Luthier", "remedy": "Check the spelling; README.md lists the settings."})
+    free = shutil.disk_usage(settings.home).free
+    if free < 5 * 1024**3:
+        problems.append(
+            {"what": f"Only {free / 1024**3:.1f} GiB are free where {settings.home} lies", "remedy": "Make room, or set LUTHIER_HOME."}
+        )
+    return {
+        "ok": not problems,
+        "problems": problems,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "home": str(settings.home),
+        "address": f"{settings.host}:{settings.port}",
+        "public_url": settings.public_url,
+        "data": [str(each) for each in settings.data_folders()],
+        "brain": brain.name,
+        "offers": list(offers(settings, door.secrets)),
+        "secrets": {"where": door.secrets.where, "names": list(door.secrets.list())},
+        "accelerator": places.accelerator,
+        "engine_python": str(places.engine_python),
+        "solo": door.people.solo(),
+        "solo_note": "One person lives here: they may approve their own proposals."
+        if door.people.solo()
+        else "Requests are approved by someone else.",
+        "approvals_waiting": len(door.gateway.pending()),
+        "disk_free_bytes": free,
+        "tools": sorted(door.toolbox.tools),
+    }

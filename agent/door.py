@@ -1,0 +1,106 @@
+"""What one process holds of a home: its settings, book, gateway and tools, under the home's lock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from agent.home import HomeLock
+from agent.secrets import SecretStore
+from agent.settings import Settings
+from policies.book import Book
+from policies.gateway import Gateway
+from policies.people import Caller
+from policies.tool import Tool
+
+
+class RunFacts(Protocol):
+    """One run as faces show it; `as_json` has every field."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def thread(self) -> str | None: ...
+    @property
+    def state(self) -> str: ...
+    def as_json(self) -> dict[str, JsonValue]: ...
+
+
+class News(Protocol):
+    """A run changed its state; `text` is for faces, `for_brain` for the model."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def thread(self) -> str | None: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def to_state(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def for_brain(self) -> Mapping[str, JsonValue]: ...
+    @property
+    def final(self) -> bool: ...
+
+
+class LogLines(Protocol):
+    """Redacted lines of a run's output and where to read on."""
+
+    @property
+    def lines(self) -> tuple[str, ...]: ...
+    @property
+    def offset(self) -> int: ...
+
+
+class Models(Protocol):
+    """Where a person's own model folders are registered."""
+
+    def add_folder(self, path: Path, owner: str, name: str = "") -> Any: ...
+
+
+class Hands(Protocol):
+    """The toolbox, as far as the conversation needs it."""
+
+    @property
+    def tools(self) -> Mapping[str, Tool]: ...
+    @property
+    def catalogue(self) -> Models: ...
+    @property
+    def defaults(self) -> Callable[[str, Mapping[str, Any], Caller], Mapping[str, Any]]: ...
+    def reconcile(self) -> Sequence[News]: ...
+    def run_view(self, run_id: str, /) -> RunFacts | None: ...
+    def watch(self, run_id: str, offset: int = 0) -> tuple[list[dict[str, Any]], int]: ...
+    def log(self, run_id: str, offset: int | None = None, lines: int | None = None) -> LogLines: ...
+    def close(self) -> None: ...
+
+
+class Household(Protocol):
+    """Who lives here, as far as faces must say so."""
+
+    def solo(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Door:
+    """Enough for `call`; `close` gives everything back, in the right order."""
+
+    settings: Settings
+    places: Any
+    book: Book
+    gateway: Gateway
+    toolbox: Hands
+    people: Household
+    secrets: SecretStore
+    lock: HomeLock
+
+    def close(self) -> None:
+        """End the answering child, close the book, release the lock. Runs go on."""
+        self.toolbox.close()
+        self.book.close()
+        self.lock.release()

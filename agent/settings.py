@@ -1,0 +1,157 @@
+"""The settings of one installation, read from the environment here and nowhere else."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from policies.tool import ToolFailed
+
+PREFIX = "LUTHIER_"
+PROVIDERS = ("openai", "azure_openai", "anthropic", "ollama")
+PROVIDER_VARIABLES = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "AZURE_OPENAI_API_KEY",
+    "AZURE_OPENAI_ENDPOINT",
+    "OPENAI_API_VERSION",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "OLLAMA_HOST",
+)
+"""The providers' own variables, read so that a hosted brain that was asked for finds its key and address."""
+
+
+class SettingsError(ToolFailed):
+    """A setting cannot be used: says which, what was found and what to write instead."""
+
+    def __init__(self, what: str, because: str, try_next: str) -> None:
+        super().__init__(what, because, try_next, kind="settings")
+
+
+class Settings(BaseModel):
+    """Everything a person may set. Each field is the environment variable `LUTHIER_` + its name in capitals, but for `root`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(
+        default_factory=lambda: Path.home() / ".luthier", description="Folder of the book, the memory, runs, models and data."
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address the web face listens on. One that others can reach needs an https `public_url`."
+    )
+    port: int = Field(default=8000, description="Port of the web face, 1 to 65535; 0 lets the system choose.")
+    public_url: str = Field(default="", description="The address people open, when a proxy stands in front; `https://…`.")
+    data: tuple[Path, ...] = Field(
+        default=(), description="Folders that dataset references may name, separated as in PATH. Default: the samples and the home's data."
+    )
+    brain: str = Field(default="", description="`provider:model` (openai, azure_openai, anthropic, ollama); empty: the command assistant.")
+    accelerator: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Which training environment is used.")
+    torch_index: str = Field(default="", description="Package index that set-up takes torch from; empty: the one pip is configured with.")
+    database_url: str = Field(default="", description="Database of the book; empty: SQLite in the home.")
+    bundled: Path | None = Field(default=None, description="Folder of the bundled model; default `.bundled` in the project.")
+    root: Path = Field(default_factory=lambda: Path(__file__).resolve().parent.parent, description="The project's folder.")
+    provider: Mapping[str, SecretStr] = Field(default_factory=dict, repr=False, description="The providers' own variables as found.")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
+        """Read `env` (default: the process's environment). Raises SettingsError with what to write instead."""
+        found = os.environ if env is None else env
+        text = {name[len(PREFIX) :].lower(): value.strip() for name, value in found.items() if name.startswith(PREFIX) and value.strip()}
+        given: dict[str, object] = {name: text[name] for name in ("host", "public_url", "torch_index", "database_url") if name in text}
+        if "home" in text:
+            given["home"] = _folder("LUTHIER_HOME", text["home"])
+        if "bundled" in text:
+            given["bundled"] = _folder("LUTHIER_BUNDLED", text["bundled"])
+        if "data" in text:
+            given["data"] = tuple(_folder("LUTHIER_DATA", part) for part in text["data"].split(os.pathsep) if part.strip())
+        if "port" in text:
+            given["port"] = _port(text["port"])
+        if "brain" in text:
+            given["brain"] = _brain(text["brain"])
+        if "accelerator" in text:
+            given["accelerator"] = _accelerator(text["accelerator"])
+        given["provider"] = {name: SecretStr(found[name]) for name in PROVIDER_VARIABLES if found.get(name)}
+        settings = cls.model_validate(given)
+        settings.check_host()
+        return settings
+
+    def check_host(self) -> None:
+        """Refuse to be reachable from other machines without https. Raises SettingsError."""
+        url = urlsplit(self.public_url)
+        if self.public_url and (url.scheme not in ("http", "https") or not url.hostname):
+            raise SettingsError(
+                "LUTHIER_PUBLIC_URL cannot be used",
+                f"it is {self.public_url!r}, which is no web address.",
+                "Write it as https://luthier.example.org, or leave it unset.",
+            )
+        if not is_loopback(self.host) and url.scheme != "https":
+            raise SettingsError(
+                "LUTHIER_HOST is refused",
+                f"{self.host!r} can be reached from other machines, and LUTHIER_PUBLIC_URL names no https address.",
+                "Use 127.0.0.1, or put an https proxy in front and set LUTHIER_PUBLIC_URL=https://….",
+            )
+
+    def data_folders(self) -> tuple[Path, ...]:
+        """The folders that dataset references may name; uploads always can be named."""
+        uploads = self.home / "data"
+        return (*(self.data or (self.root / "samples",)), *(() if uploads in self.data else (uploads,)))
+
+    def engine(self) -> Literal["cpu", "cuda"]:
+        """The training environment in use: `auto` takes CUDA where its environment has been prepared."""
+        if self.accelerator != "auto":
+            return self.accelerator
+        return "cuda" if (self.root / ".engine-cuda" / "bin" / "python").exists() else "cpu"
+
+
+def unknown_settings(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Variables that look like ours and are not: most often a typing error."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields if name not in ("root", "provider")}
+    found = os.environ if env is None else env
+    return tuple(sorted(name for name in found if name.startswith(PREFIX) and name not in known and not name.startswith("LUTHIER_AZURE_")))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _folder(name: str, text: str) -> Path:
+    path = Path(text.strip()).expanduser()
+    if not path.is_absolute():
+        raise SettingsError(f"{name} cannot be used", f"{text!r} is not an absolute path.", "Write the whole path, from / on.")
+    return path
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise SettingsError("LUTHIER_PORT cannot be used", f"{text!r} is no port number.", "Give a number from 1 to 65535, such as 8000.")
+    return int(text)
+
+
+def _brain(text: str) -> str:
+    provider, _, model = text.partition(":")
+    if provider not in PROVIDERS or not model.strip():
+        raise SettingsError(
+            "LUTHIER_BRAIN cannot be used",
+            f"{text!r} is not of the form provider:model with one of {', '.join(PROVIDERS)}.",
+            "Write for example ollama:qwen3:4b or openai:gpt-5-mini, or leave it unset for the built-in command assistant.",
+        )
+    return f"{provider}:{model.strip()}"
+
+
+def _accelerator(text: str) -> str:
+    if text not in ("auto", "cpu", "cuda"):
+        raise SettingsError(
+            "LUTHIER_ACCELERATOR cannot be used", f"{text!r} is none of auto, cpu, cuda.", "Choose one of these, or leave it unset."
+        )
+    return text

@@ -1,0 +1,56 @@
+"""What a person may see of runs: a view, its output, and a stream that follows it. Outside the graph; nothing of it is stored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from agent.door import Hands, LogLines, RunFacts
+from policies.people import Caller
+from policies.tool import ToolFailed
+
+PAUSE_S = 0.5
+"""Between two looks at a run's folder; well below four writes a second."""
+ENDED = frozenset({"finished", "failed", "cancelled", "interrupted", "lost"})
+
+
+class Watching:
+    """Reads runs for one caller; another person's run does not exist for them."""
+
+    def __init__(self, hands: Hands, pause_s: float = PAUSE_S) -> None:
+        self._hands, self._pause_s = hands, pause_s
+
+    def run(self, run_id: str, caller: Caller) -> RunFacts | None:
+        """One run, or None when there is none of this person's with that id."""
+        view = self._hands.run_view(run_id)
+        return view if view is not None and view.owner == caller.person else None
+
+    async def log(self, run_id: str, caller: Caller, offset: int | None = None, lines: int | None = None) -> LogLines:
+        """Redacted output from a byte offset on, or the last lines. Raises ToolFailed when there is no such run."""
+        await self._wanted(run_id, caller)
+        return await asyncio.to_thread(self._hands.log, run_id, offset=offset, lines=lines)
+
+    async def watch(self, run_id: str, caller: Caller, offset: int = 0) -> AsyncIterator[dict[str, Any]]:
+        """The run's events from a byte offset on as they come, each followed by `{"kind": "view", "offset", "view"}` when it changed.
+
+        Ends after the last view of a run that has ended. Raises ToolFailed when there is no such run.
+        """
+        seen: dict[str, Any] | None = None
+        while True:
+            view = (await self._wanted(run_id, caller)).as_json()
+            events, offset = await asyncio.to_thread(self._hands.watch, run_id, offset)
+            for event in events:
+                yield event
+            if view != seen:
+                seen = view
+                yield {"kind": "view", "offset": offset, "view": view}
+            if view["state"] in ENDED and not events:
+                return
+            await asyncio.sleep(self._pause_s)
+
+    async def _wanted(self, run_id: str, caller: Caller) -> RunFacts:
+        view = await asyncio.to_thread(self.run, run_id, caller)
+        if view is None:
+            raise ToolFailed(
+                "There is no such run", f"no run of yours has the id {run_id[:40]!r}.", "`list_runs` shows the ids.", kind="unknown_run"
+            )
+        return view

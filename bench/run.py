@@ -1,0 +1,71 @@
+"""`python -m bench.run [GROUP …]`: every group of figures, each in a process of its own, and one table of all.
+
+Groups: server, turn, stages, qlora, lora, answers.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.figure import ROOT, Figure, machine, table, versions
+
+OURS = ("server", "turn", "stages")
+"""Modules of `bench` that print their figures as JSON on the last line."""
+PAIRS = {"qlora": 1.05, "lora": 1.20}
+"""Method → the limit of cpu-seconds a step against a bare script."""
+GROUPS = (*OURS, *PAIRS, "answers")
+
+
+def last_line(command: Sequence[str]) -> Any:
+    """The JSON that a script prints on its last line; what it prints before is shown. Raises RuntimeError when it fails."""
+    done = subprocess.run(list(command), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        raise RuntimeError(f"failed with exit status {done.returncode}")
+    return json.loads(lines[-1])
+
+
+def measure(group: str) -> list[Figure]:
+    """Run one group in a process of its own; a group that fails is a figure without a value."""
+    engine = str(ROOT / ".engine-cpu" / "bin" / "python")
+    try:
+        if group in OURS:
+            return [Figure(**facts) for facts in last_line([sys.executable, "-m", f"bench.{group}"])]
+        if group in PAIRS:
+            return training(group, last_line([engine, "bench/engine_pairs.py", "--method", group]))
+        return answers(last_line([engine, "bench/answer_bare.py"]))
+    except RuntimeError as error:
+        return [Figure(group, float("nan"), "", 0, note=str(error))]
+
+
+def training(method: str, facts: Mapping[str, Any]) -> list[Figure]:
+    """Cpu-seconds a step against a bare Trainer and PEFT script."""
+    same = "the same final loss to three decimals" if facts["same_final_loss"] else "FINAL LOSSES DIFFER"
+    note = f"median of {len(facts['ratios'])} interleaved pairs {facts['ratios']}, steps 3-20; {same}"
+    return [Figure(f"{method}: cpu-seconds a step, ours / bare", facts["median_ratio"], "×", PAIRS[method], note=note)]
+
+
+def answers(facts: Mapping[str, Any]) -> list[Figure]:
+    """Decoding speed against a bare loop and against transformers."""
+    note = ", ".join(f"{name} {speed}" for name, speed in facts["tokens_per_s"].items()) + " tokens/s"
+    return [Figure("decoding, ours / bare GenAI loop", facts["of_bare"], "×", 0.9, "higher", note),
+            Figure("decoding, ours / transformers", facts["of_transformers"], "×", 4, "higher", note)]
+
+
+def main(words: list[str]) -> int:
+    """Print the table; 0 when every figure keeps its limit."""
+    chosen = [word for word in words if not word.startswith("-")] or list(GROUPS)
+    started, figures = time.monotonic(), list[Figure]()
+    for group in chosen:
+        print(f"measuring: {group} …", flush=True)
+        figures += measure(group)
+    print(f"\nMachine: {machine()}\nVersions: {versions()}\nTook {(time.monotonic() - started) / 60:.0f} min\n")
+    print(table(figures))
+    return 0 if all(figure.good for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

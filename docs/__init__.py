@@ -1,0 +1,1 @@
+"""The documents, and the scripts that write those of them that follow from the code."""

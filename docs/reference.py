@@ -1,0 +1,163 @@
+"""`python -m docs.reference [--check]`: writes tools.md, limits.md and rules.md from the toolbox, limits.toml and the rule files."""
+
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = {
+    "inspect_hardware": "`cpu{name,cores,isa}`, `memory{total_bytes,available_bytes}`, `gpus[]`, `npu`, `disk{free_bytes}`, `os`, "
+                        "`notes[]`",
+    "list_models": "`models[{id,parameters,license,gated,variants[],source,offline}]`",
+    "recommend_model": "`choice{model,variant,method,why}`, `alternatives[]`, `rejected[{model,reason}]`",
+    "add_dataset": "`dataset`, `rows`, `digest`",
+    "validate_dataset": "`ok`, `rows`, `format`, `columns`, `problems[]`, `tokens{model,p50,p95,max}`, "
+                        "`split{train,validation,test}`, `digest`",
+    "preview_dataset": "`rows[]`; with `model` also `rendered`, `tokens[]`, `in_loss[]`",
+    "estimate_cost": "`fits`, `memory{low_bytes,likely_bytes,high_bytes}`, `time{low_s,likely_s,high_s}`, "
+                     "`cost{likely,ceiling,currency,price_date}`, `where`, `assumptions[]`",
+    "start_finetune": "`run_id`, `state`, `plan`",
+    "list_runs": "`runs[]`",
+    "run_status": "`run_id`, `state`, `step`, `steps`, `epoch`, `loss`, `eval_loss`, `tokens_per_s`, `eta_s`, `spent`, "
+                  "`peak_memory_bytes`, `where`, `reason`",
+    "tail_logs": "`lines[]` (redacted; for faces only), `offset`",
+    "cancel_run": "`run_id`, `state`",
+    "resume_run": "`run_id`, `state`",
+    "evaluate_model": "`baseline`, `tuned`, `exported`, `gain{value,ci_low,ci_high,p}`, `forgetting`, `verdict`",
+    "export_model": "`path`, `files[]`, `parity{}`",
+    "ask_model": "`answers[{model,adapter,precision,text,tokens_per_s}]`",
+}
+"""What a result holds for faces and `--json`."""
+GATES = {
+    "add_dataset": "LOCAL, brings in data from outside: asks; the owner, or a person who works alone",
+    "start_finetune": "LOCAL, takes the machine for long: asks", "resume_run": "LOCAL, takes the machine for long: asks",
+    "cancel_run": "LOCAL, stops something: never asks", "evaluate_model": "LOCAL, light: does not ask for one's own",
+    "export_model": "LOCAL, light: does not ask for one's own",
+}
+KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no"}
+RULES = {
+    "read": "Looking. Free for every known person, at what is theirs or nobody's.",
+    "local": "Work on this machine. Light work on one's own things is free; stopping is always free; what takes the machine for long asks; "
+             "data from outside the allowed folders asks, and only the owner or a person who works alone may say yes.",
+    "spend": "Money. Always asks, needs a known ceiling and room in every budget of [limits](limits.md).",
+    "expose": "Opening something to others. Always asks.",
+    "destroy": "Deleting what cannot be brought back. Always asks.",
+}
+
+
+def tools_page() -> str:
+    """One heading a tool, with what the brain reads, its arguments and its results."""
+    from policies.book import Book
+    from tools.places import Places
+    from tools.toolbox import build_toolbox
+
+    with tempfile.TemporaryDirectory() as folder:
+        book = Book.open(Path(folder, "book.sqlite"))
+        toolbox = build_toolbox(Places(root=ROOT, home=Path(folder)), book)
+        try:
+            parts = [_tool(name, tool) for name, tool in sorted(toolbox.tools.items())]
+        finally:
+            toolbox.close()
+            book.close()
+    return (
+        "# Tools\n\nWritten by `python -m docs.reference` from the toolbox; do not edit it by hand.\n\n"
+        "`python -m ui call TOOL name=value … [--json]` performs one through the gateway without any brain. Exit status: 0 done, "
+        "3 waiting for an approval, 4 refused, 1 failed, 2 wrong usage. *Gate* says what the default [rules](rules.md) make of it.\n\n"
+        + "\n".join(parts)
+    )
+
+
+def _tool(name: str, tool: Any) -> str:
+    schema = tool.Args.model_json_schema()
+    required = set(schema.get("required", ()))
+    rows = [
+        f"| `{field}` | {_kind(facts)} | {'' if field in required else 'optional'} | {facts.get('description', '')} |"
+        for field, facts in schema.get("properties", {}).items()
+    ]
+    table = "\n".join(["| argument | kind | | |", "| --- | --- | --- | --- |", *rows]) if rows else "No arguments."
+    gate = GATES.get(name, "READ: free")
+    return f"## `{name}`\n\n{tool.text}\n\n{table}\n\nGate: {gate}.  \nResult: {RESULTS[name]}\n"
+
+
+def _kind(facts: Mapping[str, Any]) -> str:
+    options = [option for option in facts.get("anyOf", [facts]) if option.get("type") != "null"]
+    words = []
+    for option in options:
+        if "enum" in option:
+            words.append(", ".join(f"`{value}`" for value in option["enum"]))
+        elif option.get("type") == "array":
+            words.append("list")
+        else:
+            words.append(KINDS.get(option.get("type", ""), "value"))
+    return " or ".join(words)
+
+
+def limits_page() -> str:
+    """One heading a key of limits.toml, with its value and the comment above it."""
+    lines = [
+        "# Limits\n", "Written by `python -m docs.reference` from `policies/limits.toml`; do not edit it by hand.\n",
+        "The [rules](rules.md) say who may do what, the limits how much. A copy of the file and of the rules in `$LUTHIER_HOME/policy/` "
+        "replaces them as a whole. Money is a decimal text in US dollars.\n",
+    ]
+    for section, key, value, comment in read_limits((ROOT / "policies" / "limits.toml").read_text(encoding="utf-8")):
+        lines.append(f"## `{section}.{key}`\n\n{comment} Default: `{value}`.\n")
+    return "\n".join(lines)
+
+
+def read_limits(text: str) -> list[tuple[str, str, str, str]]:
+    """(section, key, value, comment above it) of each line of a limits file."""
+    found, section, comment = [], "", []
+    for line in text.splitlines():
+        if head := re.match(r"\[(\w+)\]", line):
+            section, comment = head.group(1), []
+        elif line.startswith("#"):
+            comment.append(line.lstrip("# "))
+        elif pair := re.match(r"(\w+)\s*=\s*(.+)", line):
+            found.append((section, pair.group(1), pair.group(2), " ".join(comment)))
+            comment = []
+        else:
+            comment = []
+    return found
+
+
+def rules_page() -> str:
+    """One heading a rule file, with each rule as it stands."""
+    lines = [
+        "# Rules\n", "Written by `python -m docs.reference` from `policies/rules/`; do not edit it by hand.\n",
+        "A tool says what a call would do: a set of effects, a cost, a target, whether it takes the machine for long, imports data or "
+        "stops something. The rules, in [Cedar](https://www.cedarpolicy.com/), decide from that; no rule knows a tool's name. What no rule "
+        "permits is refused; what a rule would permit after a yes asks for one; of several effects the strictest verdict counts.\n",
+    ]
+    for path in sorted((ROOT / "policies" / "rules").glob("*.cedar")):
+        lines.append(f"## `{path.name}`\n\n{RULES.get(path.stem, '')}\n\n```\n{path.read_text(encoding='utf-8').strip()}\n```\n")
+    return "\n".join(lines)
+
+
+PAGES = {"tools.md": tools_page, "limits.md": limits_page, "rules.md": rules_page}
+
+
+def stale() -> list[str]:
+    """The pages that are not as the code would have them."""
+    return [name for name, page in PAGES.items() if not _same(ROOT / "docs" / name, page())]
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def main(words: list[str]) -> int:
+    """Write the pages, or with `--check` say which are stale."""
+    if "--check" in words:
+        old = stale()
+        print("\n".join(f"docs/{name} is stale: run `python -m docs.reference`" for name in old) or "The documents are current.")
+        return 1 if old else 0
+    for name, page in PAGES.items():
+        (ROOT / "docs" / name).write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""One audit record, version 1: its fields, and the canonical bytes that are hashed and kept."""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import rfc8785
+
+from policies.people import Caller
+from policies.redact import redact, redact_value
+
+VERSION = 1
+GENESIS = "0" * 64
+"""`prev` of the first record."""
+
+Kind = Literal["intent", "outcome", "decision", "approval", "policy", "auth", "admin"]
+Status = Literal["ok", "error", "timeout", "unknown", "denied", "not_started"]
+
+_PLAIN = re.compile(r"[\w.@:/+\-<>, ]{0,120}")
+_MAX_SAFE = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """Which build, model and prompt were at work; empty where no brain was involved."""
+
+    build: str = ""
+    model: str = ""
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What happened, before it has a place in the log. None means not known or not applicable."""
+
+    kind: Kind
+    event: str
+    """One word within the kind: `requested`, `granted`, `consumed`, `loaded`, `signed_in`, …"""
+    caller: Caller
+    agent: AgentFacts = AgentFacts()
+    tool: str | None = None
+    tool_version: str | None = None
+    call_id: str | None = None
+    effects: tuple[str, ...] = ()
+    args: Mapping[str, Any] | None = None
+    """The original arguments; the record keeps them redacted, and their salted commitment."""
+    action_digest: str | None = None
+    policy_hash: str | None = None
+    decision: Literal["allow", "ask", "deny"] | None = None
+    rules: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    approval_id: str | None = None
+    approvers: tuple[str, ...] = ()
+    expiry: str | None = None
+    quorum: int | None = None
+    currency: str | None = None
+    estimate: int | None = None
+    reserved: int | None = None
+    actual: int | None = None
+    price_source: str | None = None
+    price_date: str | None = None
+    status: Status | None = None
+    result_hash: str | None = None
+    result_size: int | None = None
+    error_class: str | None = None
+    intent_seq: int | None = None
+    run_id: str | None = None
+    provider_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """A few plain facts of the event, redacted: a reason, an error id, a file's hash."""
+
+    def shape(self, seq: int, ts: str, log: str, prev: str, args_commit: str | None) -> dict[str, Any]:
+        """Every field of the schema in its nesting; what is unknown is null, never absent."""
+        return {
+            "v": VERSION, "seq": seq, "ts": ts, "log": log, "kind": self.kind, "event": self.event,
+            "actor": {"sub": self.caller.person, "via": self.caller.via, "auth": self.caller.auth or None,
+                      "session": self.caller.session or None, "ip_class": _ip_class(self.caller)},
+            "agent": {"build": self.agent.build or None, "model": self.agent.model or None, "prompt": self.agent.prompt or None},
+            "tool": {"name": self.tool, "version": self.tool_version, "call_id": self.call_id, "effects": list(self.effects)},
+            "args": None if self.args is None else plain(redact_value(self.args)),
+            "args_commit": args_commit, "action_digest": self.action_digest,
+            "policy": {"hash": self.policy_hash, "decision": self.decision, "rules": list(self.rules),
+                       "errors": [redact(error) for error in self.errors]},
+            "approval": {"id": self.approval_id, "approvers": list(self.approvers), "expiry": self.expiry, "quorum": self.quorum},
+            "cost": {"currency": self.currency, "estimate": _whole(self.estimate), "reserved": _whole(self.reserved),
+                     "actual": _whole(self.actual), "price_source": self.price_source, "price_date": self.price_date},
+            "result": {"status": self.status, "hash": self.result_hash, "size": self.result_size, "error_class": self.error_class},
+            "trace": {"trace": self.trace_id, "span": self.span_id},
+            "refs": {"intent": self.intent_seq, "run": self.run_id, "provider": self.provider_id},
+            "detail": plain(redact_value(self.detail)),
+            "key": None, "prev": prev,
+        }
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785 bytes. Raises ValueError on NaN, on integers beyond 2^53 and on lone surrogates."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as error:
+        raise ValueError(f"not canonical JSON: {error}") from error
+
+
+def commit(salt: bytes, original: bytes) -> str:
+    """SHA-256(salt ‖ canonical arguments): provable later with the side table, meaningless without it."""
+    return hashlib.sha256(salt + original).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """A JSON value as a record may hold it: no float, no huge integer, no free text.
+
+    Numbers that are not safe integers become text; a text that is more than a name, a path or a short phrase is
+    replaced by its length, because a prompt, a data row or a log line never enters the log.
+    """
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return value if abs(value) <= _MAX_SAFE else str(value)
+        case float():
+            return repr(value) if math.isfinite(value) else "not a number"
+        case str():
+            return value if _PLAIN.fullmatch(value) and len(value.split()) <= 12 else f"<text: {len(value)} characters>"
+        case Mapping():
+            return {str(plain(str(key))): plain(part) for key, part in value.items()}
+        case list() | tuple():
+            return [plain(part) for part in value]
+        case _:
+            return f"<{type(value).__name__}>"
+
+
+def _whole(amount: int | None) -> int | str | None:
+    return amount if amount is None or abs(amount) <= _MAX_SAFE else str(amount)
+
+
+def _ip_class(caller: Caller) -> str:
+    return "local" if caller.via in ("cli", "mcp", "system") else "unknown"

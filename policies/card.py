@@ -1,0 +1,42 @@
+"""An approval as faces show it: written from the book by trusted code, every odd character made visible."""
+
+import hashlib
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from policies.digest import proposal_from_json
+from policies.judge import effects_of
+from policies.limits import dollars
+from policies.proposal import Unpriced
+from policies.redact import redact, visible
+from policies.tables import decisions
+from policies.verdict import ApprovalView
+
+LONGEST = 400
+
+
+def plainly(text: str, longest: int = LONGEST) -> str:
+    """One line of a card: redacted, odd characters escaped, cut with its length and hash when long."""
+    shown = visible(redact(text))
+    if len(shown) <= longest:
+        return shown
+    return f"{shown[:longest]}… ({len(text)} characters, SHA-256 {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]})"
+
+
+def show(conn: Connection, row: Row[Any]) -> ApprovalView:
+    """The view of one row of approvals."""
+    proposal = proposal_from_json(json.loads(row.proposal_json))
+    said = conn.execute(select(decisions.c.person).where(decisions.c.approval_id == row.id).order_by(decisions.c.id))
+    lines = [*proposal.card, ("Exact arguments", json.dumps(json.loads(row.args_json), ensure_ascii=False, sort_keys=True))]
+    return ApprovalView(
+        id=row.id, tool=row.tool, status=row.state, requester=row.requester, thread=row.thread, digest=row.digest[:8],
+        effects=tuple(effect.value for effect in effects_of(proposal)), target=plainly(proposal.target), where=plainly(proposal.where),
+        reason=row.reason, lines=tuple((plainly(label, 80), plainly(value)) for label, value in lines),
+        stop_rules=tuple(plainly(rule) for rule in proposal.stop_rules), plan=proposal.plan,
+        ceiling="unpriced" if isinstance(proposal.cost, Unpriced) else dollars(proposal.cost.ceiling_micros),
+        currency="USD",
+        created_at=row.created_at, expires_at=row.expires_at if row.execute_by is None else row.execute_by,
+        decided_by=tuple(person for (person,) in said), why=plainly(row.why), outcome=plainly(row.outcome),
+    )

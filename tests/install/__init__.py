@@ -1,0 +1,1 @@
+"""The set-up, on empty folders and recorded pip output."""

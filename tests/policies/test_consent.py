@@ -1,0 +1,109 @@
+"""Whose yes counts: alone, among others, above the threshold, and after a right was lost."""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+
+from policies.people import Caller
+from policies.policy import Policy
+from policies.proposal import Effect
+from tests.policies.fakes_tools import FakeTool, heavy, spending
+from tests.policies.home import BOB, CY, OWNER, Home, ask, two_more
+
+
+async def test_alone_one_may_approve_ones_own_spending_below_the_threshold(home: Home) -> None:
+    tool = spending(10)
+    gateway = home.gateway({"pay": tool})
+    assert (await gateway.decide((await ask(gateway, "pay")).id, "approve", OWNER)).ok and sum(tool.done.values()) == 1
+
+
+@pytest.mark.parametrize("effect", [Effect.SPEND, Effect.EXPOSE, Effect.DESTROY])
+async def test_from_the_second_person_on_the_requesters_own_yes_never_counts(home: Home, effect: Effect) -> None:
+    two_more(home)
+    tool = FakeTool(effects=frozenset({effect, Effect.LOCAL}))
+    gateway = home.gateway({"do": tool})
+    view = await ask(gateway, "do")
+    own = await gateway.decide(view.id, "approve", replace(OWNER, via="slack"))
+    assert not own.ok and "self_approval" in own.message and not tool.done
+    assert home.records()[-1]["event"] == "refused" and home.records()[-1]["policy"]["decision"] == "deny"
+    assert (await gateway.decide(view.id, "approve", BOB)).ok and sum(tool.done.values()) == 1
+
+
+async def test_local_work_may_be_approved_by_its_requester_among_others(home: Home) -> None:
+    two_more(home)
+    gateway = home.gateway({"start": heavy()})
+    assert (await gateway.decide((await ask(gateway, caller=BOB)).id, "approve", BOB)).ok
+
+
+async def test_a_second_person_who_arrives_in_between_ends_solo_mode_for_the_waiting_call(home: Home) -> None:
+    tool = spending(10)
+    gateway = home.gateway({"pay": tool})
+    view = await ask(gateway, "pay")
+    two_more(home)
+    assert not (await gateway.decide(view.id, "approve", OWNER)).ok and not tool.done
+
+
+def roomy(**approval: Any) -> Policy:
+    """The shipped policy with room for large sums."""
+    policy = Policy.load()
+    budget = policy.limits.budget.model_copy(update={"per_run_usd": "1000", "per_person_day_usd": "1000", "team_month_usd": "1000"})
+    wanted = policy.limits.approval.model_copy(update=approval)
+    return replace(policy, limits=policy.limits.model_copy(update={"budget": budget, "approval": wanted}))
+
+
+async def test_above_the_threshold_two_other_people_must_say_yes(home: Home) -> None:
+    two_more(home)
+    tool = spending(100)
+    gateway = home.gateway({"pay": tool}, roomy())
+    view = await ask(gateway, "pay")
+    assert "2 people other than the requester" in view.reason
+    assert not (await gateway.decide(view.id, "approve", OWNER)).ok
+    first = await gateway.decide(view.id, "approve", BOB)
+    assert first.ok and first.approval.status == "pending" and "1 more" in first.message and not tool.done
+    assert not (await gateway.decide(view.id, "approve", BOB)).ok
+    assert (await gateway.decide(view.id, "approve", CY)).ok and sum(tool.done.values()) == 1
+    assert next(one for one in home.records() if one["kind"] == "intent")["approval"]["approvers"] == ["bob", "cy"]
+
+
+async def test_alone_above_the_threshold_nothing_can_be_spent(home: Home) -> None:
+    tool = spending(100)
+    gateway = home.gateway({"pay": tool}, roomy())
+    assert not (await gateway.decide((await ask(gateway, "pay")).id, "approve", OWNER)).ok and not tool.done
+
+
+@pytest.mark.parametrize("change", [{"role": "viewer"}, {"active": False}], ids=["demoted", "switched off"])
+async def test_a_yes_of_somebody_who_lost_the_right_since_does_not_count(home: Home, change: dict[str, Any]) -> None:
+    two_more(home)
+    tool = spending(100)
+    gateway = home.gateway({"pay": tool}, roomy())
+    view = await ask(gateway, "pay")
+    await gateway.decide(view.id, "approve", BOB)
+    home.people.set("bob", **change)
+    assert (await gateway.decide(view.id, "approve", CY)).approval.status == "pending" and not tool.done
+
+
+async def test_an_approver_demoted_between_the_yes_and_the_start_revokes_it(home: Home) -> None:
+    two_more(home)
+    tool = spending(10, before=lambda args: home.people.set("bob", role="viewer") if deciding else None)
+    deciding: list[int] = []
+    gateway = home.gateway({"pay": tool})
+    view = await ask(gateway, "pay")
+    deciding.append(1)
+    decision = await gateway.decide(view.id, "approve", BOB)
+    assert not decision.ok and decision.approval.status == "revoked" and not tool.done
+
+
+@pytest.mark.parametrize("caller", [
+    Caller("stranger", "slack"), Caller("viewer", "web"), Caller("robot", "web"), Caller("system", "system"), Caller("owner", "mcp"),
+], ids=["a stranger", "a viewer", "a service account", "the system", "the owner through MCP"])
+@pytest.mark.parametrize("answer", ["approve", "deny"])
+async def test_who_may_not_decide(home: Home, caller: Caller, answer: Literal["approve", "deny"]) -> None:
+    home.people.add("viewer", "V", "viewer")
+    home.people.add("robot", "R", "member", "service")
+    tool = heavy()
+    gateway = home.gateway({"start": tool})
+    view = await ask(gateway)
+    decision = await gateway.decide(view.id, answer, caller)
+    assert not decision.ok and decision.approval.status == "pending" and not tool.done
+    assert home.records()[-1]["event"] == "refused" and home.records()[-1]["actor"]["sub"] == caller.person

@@ -1,0 +1,100 @@
+"""resume_run: the next attempt, from the same data and settings or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policies.tool import Call, Recall, Result, ToolFailed
+from tests.tools.fakes_runs import RunWorld
+from tools.runs.resume import ResumeArgs
+from tools.runs.state import RunState
+from tools.runs.watch import read_json
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[RunWorld]:
+    world = RunWorld(tmp_path)
+    yield world
+    world.close()
+
+
+def cancelled(world: RunWorld) -> str:
+    run = world.begin("polite")
+    world.until(run, RunState.RUNNING)
+    world.local.stop(run, 1)
+    world.until(run, RunState.CANCELLED)
+    return run
+
+
+def test_a_cancelled_run_goes_on_as_the_next_attempt_and_is_not_judged_by_the_last(world: RunWorld) -> None:
+    run = cancelled(world)
+    seal = world.places.runs / run / "checkpoints" / "checkpoint-3" / "complete.json"
+    seal.parent.mkdir(parents=True)
+    seal.touch()
+    (seal.parent.parent / "checkpoint-9").mkdir()  # not complete
+    proposal = world.resume.propose(ResumeArgs(run_id=run))
+    card = dict(proposal.card)
+    assert proposal.supersedes == run and proposal.plan["attempt"] == 2 and proposal.plan["from_step"] == 3
+    assert "step 3" in card["Goes on from"] and "unchanged" in card["Dataset"]
+    done = world.resume.perform(ResumeArgs(run_id=run), Call("resume-1", "owner"))
+    assert done.result["attempt"] == 2
+    assert world.state(run) in {RunState.QUEUED, RunState.RUNNING}
+    assert (read_json(world.places.runs / run / "attempt-1.exit.json") or {})["rc"] == 75
+    (world.places.runs / run / "mode.txt").write_text("finishes")
+    world.local.stop(run, 2)
+    world.until(run, RunState.CANCELLED)
+    world.resume.perform(ResumeArgs(run_id=run), Call("resume-2", "owner"))
+    world.until(run, RunState.FINISHED)
+    assert world.store.wanted(run).attempt == 3
+
+
+def test_the_same_call_begins_one_attempt(world: RunWorld) -> None:
+    run = cancelled(world)
+    (world.places.runs / run / "mode.txt").write_text("finishes")
+    world.resume.perform(ResumeArgs(run_id=run), Call("resume-1", "owner"))
+    world.until(run, RunState.FINISHED)
+    assert world.resume.perform(ResumeArgs(run_id=run), Call("resume-1", "owner")).result["attempt"] == 2
+    found = world.resume.recall("resume-1")
+    assert isinstance(found, Result) and found.result["run_id"] == run
+    assert world.resume.recall("another") is Recall.NOT_STARTED
+
+
+def test_a_live_run_and_a_finished_one_are_refused(world: RunWorld) -> None:
+    run = world.begin("polite")
+    world.until(run, RunState.RUNNING)
+    with pytest.raises(ToolFailed, match="still running"):
+        world.resume.propose(ResumeArgs(run_id=run))
+    world.local.stop(run, 1)
+    world.until(run, RunState.CANCELLED)
+    done = world.begin("finishes", "call-2")
+    world.until(done, RunState.FINISHED)
+    with pytest.raises(ToolFailed, match="has finished"):
+        world.resume.propose(ResumeArgs(run_id=done))
+
+
+@pytest.mark.parametrize("what", ["model", "dataset"])
+def test_what_has_changed_since_is_named(world: RunWorld, what: str) -> None:
+    run = cancelled(world)
+    if what == "model":
+        world.planning.model_digest = "b" * 64
+    else:
+        world.with_rows(digest="e" * 64)
+    with pytest.raises(ToolFailed, match=f"the {what} .* has changed") as refused:
+        world.resume.propose(ResumeArgs(run_id=run))
+    assert refused.value.kind == "changed"
+
+
+def test_another_run_takes_the_machine(world: RunWorld) -> None:
+    run = cancelled(world)
+    other = world.begin("polite", "call-2")
+    with pytest.raises(ToolFailed, match=other):
+        world.resume.propose(ResumeArgs(run_id=run))
+
+
+def test_a_damaged_folder_is_said_to_be_so(world: RunWorld) -> None:
+    run = cancelled(world)
+    (world.places.runs / run / "spec.json").write_text("{")
+    with pytest.raises(ToolFailed, match=r"spec\.json") as refused:
+        world.resume.propose(ResumeArgs(run_id=run))
+    assert "start_finetune" in refused.value.try_next

@@ -1,0 +1,63 @@
+"""cancel_run: never asks, harmless twice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policies.proposal import Trait
+from policies.tool import Call, ToolFailed
+from tests.tools.fakes_runs import RunWorld
+from tools.runs.look import RunArgs
+from tools.runs.state import RunState
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[RunWorld]:
+    world = RunWorld(tmp_path)
+    yield world
+    world.close()
+
+
+def test_a_stop_is_proposed_as_one_and_names_the_owner(world: RunWorld) -> None:
+    run = world.row()
+    proposal = world.cancel.propose(RunArgs(run_id=run))
+    assert Trait.STOPS in proposal.traits and proposal.owner == "owner" and proposal.target == f"run:{run}"
+    world.store.set_state(run, RunState.FAILED, "")
+
+
+def test_a_run_is_stopped_once_however_often_it_is_asked(world: RunWorld) -> None:
+    run = world.begin("polite")
+    world.until(run, RunState.RUNNING)
+    first = world.cancel.perform(RunArgs(run_id=run), Call("a", "owner"))
+    again = world.cancel.perform(RunArgs(run_id=run), Call("b", "owner"))
+    assert first.result["stopping"] is True and again.result["run_id"] == run
+    world.until(run, RunState.CANCELLED)
+    after = world.cancel.perform(RunArgs(run_id=run), Call("c", "owner"))
+    assert (after.result["state"], after.result["stopping"]) == ("cancelled", False) and "already" in str(after.result["message"])
+    assert [event[2] for event in world.store.events(run)] == ["queued", "running", "cancelled"]
+
+
+def test_a_finished_run_stays_finished(world: RunWorld) -> None:
+    run = world.begin("finishes")
+    world.until(run, RunState.FINISHED)
+    assert world.cancel.perform(RunArgs(run_id=run), Call("a", "owner")).result["state"] == "finished"
+
+
+def test_a_run_that_never_began_is_cancelled_at_once(world: RunWorld) -> None:
+    run = world.row()
+    assert world.cancel.perform(RunArgs(run_id=run), Call("a", "owner")).result["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("run_id", ["", "0000000000"], ids=["no run at all", "unknown"])
+def test_nothing_to_stop_is_said_clearly(world: RunWorld, run_id: str) -> None:
+    with pytest.raises(ToolFailed) as refused:
+        world.cancel.propose(RunArgs(run_id=run_id))
+    assert refused.value.kind in {"no_run", "no_such_run"}
+
+
+def test_a_strangers_run_is_not_there(world: RunWorld) -> None:
+    run = world.row(owner="somebody")
+    with pytest.raises(ToolFailed, match="no such run"):
+        world.cancel.perform(RunArgs(run_id=run), Call("a", "owner"))
+    world.store.set_state(run, RunState.FAILED, "")

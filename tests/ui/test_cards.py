@@ -1,0 +1,97 @@
+"""What cards show: pure."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from agent.events import Choices
+from policies.verdict import ApprovalView
+from tests.ui.fakes_run import ANSWERS, LINES, PLAN, FakeRun
+from ui.cards import answers_card, approval_card, card_name, choices_card, duration, money, plan_tiles, run_card, size
+
+VIEW = ApprovalView(
+    id="3f2a91c0", tool="start_finetune", status="pending", requester="owner", thread="t", digest="9f86d081", effects=("LOCAL",),
+    target="run:helpdesk", where="this machine", reason="because", lines=LINES, stop_rules=("Stops after an hour",), plan=PLAN,
+    ceiling="0.00", currency="USD", created_at="2026-11-24T10:00:00Z", expires_at="2026-12-01T10:00:00Z",
+)
+
+
+def test_a_call_with_a_plan_gets_the_plan_card_and_any_other_the_plain_one():
+    assert card_name(VIEW) == "Plan"
+    assert card_name(replace(VIEW, plan={})) == "Approval"
+
+
+def test_a_waiting_card_is_open_and_shows_what_consent_needs():
+    card = approval_card(VIEW)
+    assert card["open"] and card["title"] == "Waiting for your decision"
+    assert card["money"] == "free" and card["digest"] == "9f86d081" and card["expires_at"] == "2026-12-01T10:00:00Z"
+    assert card["requester"] == "owner" and card["where"] == "this machine" and card["stop_rules"] == ["Stops after an hour"]
+    lines = {fact["label"]: fact["value"] for fact in card["lines"]}
+    assert lines["Leaves this machine"] == "nothing" and lines["Where"] == "this machine"
+
+
+def test_every_line_is_on_the_card_and_figures_and_exact_arguments_are_below_a_fold():
+    card = approval_card(replace(VIEW, lines=(*LINES, ("Cost", "0.00 USD"), ("Exact arguments", "{}"), ("Time", "6 min"))))
+    assert [fact["label"] for fact in card["details"]] == ["Cost", "Exact arguments", "Time"]
+    assert {fact["label"] for fact in card["lines"] + card["details"]} >= {*dict(LINES), "Where", "Asked by"}
+    assert [fact["label"] for fact in card["details"]].count("Cost") == 1
+
+
+@pytest.mark.parametrize("status", ["approved", "consumed", "denied", "withdrawn", "expired", "revoked", "superseded"])
+def test_a_decided_card_offers_nothing_to_press(status: str):
+    card = approval_card(replace(VIEW, status=status))  # pyright: ignore[reportArgumentType]
+    assert not card["open"] and card["title"] != "Waiting for your decision"
+
+
+@pytest.mark.parametrize(("amount", "words"), [("0.00", "free"), ("unpriced", "unknown cost"), ("4.20", "at most 4.20 USD")])
+def test_money_is_never_silent(amount: str, words: str):
+    assert money(amount, "USD") == words
+
+
+def test_the_plans_four_figures_name_a_common_unit_once():
+    assert plan_tiles(PLAN, "0.00", "USD") == [
+        {"label": "Steps", "value": "60", "note": ""}, {"label": "Time", "value": "4 – 8 min", "note": "likely 6 min"},
+        {"label": "Memory", "value": "1.1 – 1.9 GiB", "note": "likely 1.4 GiB"}, {"label": "Cost", "value": "free", "note": ""},
+    ]
+
+
+def test_a_plan_without_figures_shows_the_cost_alone():
+    tiles = plan_tiles({"model": "x", "time": None, "memory": "much"}, "unpriced", "USD")
+    assert tiles == [{"label": "Cost", "value": "unknown cost", "note": ""}]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (0.2, "1 s"), (89, "89 s"), (100, "2 min"), (5399, "1 h 30 min"), (7800, "2 h 10 min"), (7200, "2 h"),
+])
+def test_durations_for_people(seconds: float, words: str):
+    assert duration(seconds) == words
+
+
+def test_sizes_for_people():
+    assert (size(2048), size(5 * 1024**2), size(1.5 * 1024**3)) == ("2 KiB", "5 MiB", "1.5 GiB")
+
+
+@pytest.mark.parametrize(("stopped", "stop", "resume"), [(None, True, False), (1001.0, False, True)])
+def test_a_run_offers_stop_while_it_runs_and_resume_afterwards(stopped: float | None, stop: bool, resume: bool):
+    card = run_card(FakeRun(started=1000.0 if stopped else time.time(), stopped=stopped).as_json())
+    assert (card["can_stop"], card["can_resume"]) == (stop, resume)
+    assert card["events"] == f"/runs/{card['id']}/events"
+
+
+def test_answers_are_labelled_with_model_adapter_precision_and_speed():
+    card = answers_card({"prompt": "hello", "answers": ANSWERS})
+    assert card is not None
+    base, tuned = card["answers"]
+    assert base["adapter"] == "" and tuned["adapter"].startswith("helpdesk")
+    assert base["precision"] == tuned["precision"] == "int8" and base["tokens_per_s"] == 41.3
+
+
+@pytest.mark.parametrize("result", [{}, {"answers": []}, {"answers": "text"}, {"answers": None}])
+def test_a_result_without_answers_makes_no_card(result: dict[str, object]):
+    assert answers_card(result) is None
+
+
+def test_choices_become_buttons_that_say_a_sentence():
+    card = choices_card(Choices("t", "1", (("Tune", "Tune the bundled model"),)))
+    assert card["options"] == [{"label": "Tune", "sentence": "Tune the bundled model"}]

@@ -1,0 +1,137 @@
+"""`resume_run`: goes on from the last checkpoint of a run that was stopped, failed or interrupted."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from policies.proposal import Effect, Proposal, Trait
+from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
+from tools.engine.spec import TrainSpec
+from tools.outlook import gib
+from tools.runs.local import LocalRuns
+from tools.runs.look import RUN_ID, named_run
+from tools.runs.plan import minutes
+from tools.runs.reconcile import Reconciler
+from tools.runs.start import Planning, refuse_elsewhere, started
+from tools.runs.state import ALIVE, RESUMABLE, RunState
+from tools.runs.store import RunRow, RunStore, one_at_a_time
+
+
+class ResumeArgs(ToolArgs):
+    """Arguments of resume_run."""
+
+    run_id: str = RUN_ID
+    provider: Literal["local", "azure"] = Field(default="local", description="Where it runs; this version trains on this machine.")
+
+
+class ResumeRun:
+    """The tool."""
+
+    name: ClassVar[str] = "resume_run"
+    version: ClassVar[str] = "1"
+    text: ClassVar[str] = (
+        "Go on with a run that was cancelled, has failed or was interrupted, from its last checkpoint with the same settings and data. "
+        "Without run_id: the latest run. A person must approve it."
+    )
+    Args: ClassVar[type[ToolArgs]] = ResumeArgs
+
+    def __init__(self, planning: Planning, store: RunStore, local: LocalRuns, reconciler: Reconciler) -> None:
+        self._planning, self._store, self._local, self._reconciler = planning, store, local, reconciler
+
+    def propose(self, args: ResumeArgs, /) -> Proposal:
+        """The next attempt. Refuses a run that lives or has finished, and names what has changed since it began."""
+        refuse_elsewhere(args.provider)
+        row = named_run(self._store, args.run_id)
+        self._check(row)
+        busy = self._store.alive()
+        if busy:
+            raise one_at_a_time(busy[0])
+        spec = self._unchanged(row)
+        return Proposal(
+            effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=row.where, owner=row.owner,
+            traits=frozenset({Trait.OCCUPIES}), supersedes=row.id, card=self._card(row, spec),
+            stop_rules=(f"stop after {minutes(self._limit(row))}, keeping the last checkpoint",),
+            plan={**row.plan, "resume": row.id, "attempt": row.attempt + 1, "from_step": self._checkpoint(row)},
+        )
+
+    @staticmethod
+    def _check(row: RunRow) -> None:
+        if row.state in ALIVE:
+            raise ToolFailed(f"Resume the run {row.id}", f"It is still {row.state.value}.", "Look at it with run_status.", kind="state")
+        if row.state is RunState.FINISHED:
+            raise ToolFailed(f"Resume the run {row.id}", "It has finished: there is nothing left to do.",
+                             "Ask it with ask_model, or start a new run with more steps.", kind="state")
+        if row.state not in RESUMABLE:
+            raise ToolFailed(f"Resume the run {row.id}", f"It is {row.state.value}.", "Start a new run with start_finetune.", kind="state")
+
+    def _unchanged(self, row: RunRow) -> TrainSpec:
+        spec = self._local.spec(row.id)
+        model = self._planning.model(row.model_id)
+        differs = []
+        if model.digest != spec.model_digest:
+            differs.append(f"the model {row.model_id} ({spec.model_digest[:12]} became {model.digest[:12]})")
+        # The run trains on its own copy of the rows; an edited file would make the same words mean another run.
+        data = self._planning.facts(row.dataset_ref, row.model_id).digest
+        if data != spec.data_digest:
+            differs.append(f"the dataset {row.dataset_ref} ({spec.data_digest[:12]} became {data[:12]})")
+        if differs:
+            raise ToolFailed(f"Resume the run {row.id}", f"Since it began, {' and '.join(differs)} has changed.",
+                             "Put the old one back, or start a new run with start_finetune.", kind="changed")
+        return spec
+
+    def _checkpoint(self, row: RunRow) -> int:
+        """The step of the newest complete checkpoint; 0 when there is none."""
+        found = (self._local.folder(row.id) / "checkpoints").glob("checkpoint-*/complete.json")
+        numbers = [seal.parent.name.removeprefix("checkpoint-") for seal in found]
+        return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+    def _card(self, row: RunRow, spec: TrainSpec) -> tuple[tuple[str, str], ...]:
+        step = self._checkpoint(row)
+        begins = f"step {step} of {spec.max_steps}, its last checkpoint"
+        if not step:
+            begins = f"the first of {spec.max_steps} steps: it has no checkpoint"
+        lines = [
+            ("Run", f"{row.id} ({row.name})" if row.name else row.id), ("Was", row.state.value), ("Goes on from", begins),
+            ("Model", f"{row.model_id} (digest {spec.model_digest[:12]}, unchanged)"),
+            ("Dataset", f"{row.dataset_ref} (digest {spec.data_digest[:12]}, unchanged)"),
+            ("Settings", f"{spec.method}, {spec.threads} threads, seed {spec.seed}: as recorded"),
+            ("Cost", "0.00 USD: it runs on this machine"), ("Writes", f"runs/{row.id}/ in Luthier's home"),
+        ]
+        if row.predicted_memory_bytes:
+            lines.insert(6, ("Memory", f"likely {gib(row.predicted_memory_bytes)}"))
+        return tuple(lines)
+
+    @staticmethod
+    def _limit(row: RunRow) -> float:
+        limit = row.plan.get("limit_s")
+        return float(limit) if isinstance(limit, int | float) else 0.0
+
+    def perform(self, args: ResumeArgs, call: Call, /) -> Result:
+        """Queue the next attempt and send it off; an attempt that this call began before is left alone."""
+        row = named_run(self._store, args.run_id, call.person)
+        note = self._local.note(row.id, "resumed.json")
+        if note.get("call") == call.call_id:
+            self._reconciler.settle(row)
+            return started(self._store.wanted(row.id))
+        self._check(row)
+        spec = self._unchanged(row)
+        row = self._store.next_attempt(row.id, row.attempt + 1, "resumed by its owner")
+        try:
+            self._local.prepare_attempt(row.id, row.attempt, call.call_id)
+            call.report("Starting the training process", None)
+            self._local.start(row.id, row.attempt, call.person, spec.threads, self._limit(row))
+        except ToolFailed as error:
+            self._store.set_state(row.id, RunState.FAILED, f"{error.because} {error.try_next}", outcome={"kind": error.kind})
+            raise
+        self._reconciler.settle(row)
+        return started(self._store.wanted(row.id))
+
+    def recall(self, call_id: str, /) -> Result | Recall:
+        """Which run's attempt this call began, if it came that far."""
+        for row in self._store.rows():
+            if self._local.note(row.id, "resumed.json").get("call") == call_id:
+                if not (self._local.folder(row.id) / f"attempt-{row.attempt}.lock").exists():
+                    return Recall.NOT_STARTED
+                self._reconciler.settle(row)
+                return started(self._store.wanted(row.id))
+        return Recall.NOT_STARTED

@@ -1,0 +1,51 @@
+"""`cancel_run`: stops a run and keeps its last checkpoint. Never asks."""
+
+from typing import ClassVar
+
+from policies.proposal import Effect, Proposal, Trait
+from policies.tool import Call, Recall, Result, ToolArgs
+from tools.runs.local import LocalRuns
+from tools.runs.look import RunArgs, named_run
+from tools.runs.reconcile import Reconciler
+from tools.runs.state import ALIVE, RunState
+from tools.runs.store import RunStore
+
+
+class CancelRun:
+    """The tool."""
+
+    name: ClassVar[str] = "cancel_run"
+    version: ClassVar[str] = "1"
+    text: ClassVar[str] = "Stop a run, keeping its last checkpoint for resume_run. Without run_id: the latest run. Never needs a yes."
+    Args: ClassVar[type[ToolArgs]] = RunArgs
+
+    def __init__(self, store: RunStore, local: LocalRuns, reconciler: Reconciler) -> None:
+        self._store, self._local, self._reconciler = store, local, reconciler
+
+    def propose(self, args: RunArgs, /) -> Proposal:
+        """The stop of one run; allowed whatever its state, so that a second stop is harmless."""
+        row = named_run(self._store, args.run_id)
+        return Proposal(effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=row.where, owner=row.owner,
+                        traits=frozenset({Trait.STOPS}))
+
+    def perform(self, args: RunArgs, call: Call, /) -> Result:
+        """Ask the run to save and end. It is gone within half a minute; the reconciler writes its end."""
+        row = named_run(self._store, args.run_id, call.person)
+        if row.state not in ALIVE:
+            return _said(row.id, row.state, False, f"It had already ended: {row.state.value}. Nothing was done.")
+        signalled = self._local.stop(row.id, row.attempt)
+        self._reconciler.settle(row)
+        now = self._store.wanted(row.id)
+        if now.state in ALIVE:
+            words = "It saves its last checkpoint and ends, within half a minute." if signalled else "It ends before it has begun."
+            return _said(row.id, now.state, True, words)
+        return _said(row.id, now.state, False, f"It has ended: {now.state.value}.")
+
+    def recall(self, call_id: str, /) -> Result | Recall:
+        """A stop may be asked for again at any time."""
+        return Recall.NOT_STARTED
+
+
+def _said(run_id: str, state: RunState, stopping: bool, words: str) -> Result:
+    return Result({"run_id": run_id, "state": state.value, "stopping": stopping, "message": words},
+                  {"run_id": run_id, "state": state.value, "stopping": stopping})

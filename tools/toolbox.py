@@ -1,0 +1,159 @@
+"""The one list of tools, and what a workshop needs beside them: defaults, reconciling, views, watching."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policies.book import Book
+from policies.people import Caller
+from policies.tool import Tool
+from tools.catalogue import Catalogue
+from tools.datasets.add import AddDataset
+from tools.datasets.prepare import prepare
+from tools.datasets.preview import PreviewDataset
+from tools.datasets.refs import Refs
+from tools.datasets.store import DataStore
+from tools.datasets.validate import ValidateDataset
+from tools.estimate import EstimateCost
+from tools.hardware import Hardware, InspectHardware, Machine
+from tools.list_models import ListModels
+from tools.models import ModelFolder
+from tools.outlook import DatasetFacts
+from tools.places import Accelerator, Places
+from tools.prove.evaluate import EvaluateModel
+from tools.recommend import RecommendModel
+from tools.runs.facts import CountedData
+from tools.runs.local import LocalRuns
+from tools.runs.look import ListRuns, RunStatus, TailLogs
+from tools.runs.reconcile import Reconciler, RunNews
+from tools.runs.resume import ResumeRun
+from tools.runs.rid import is_rid
+from tools.runs.start import StartFinetune
+from tools.runs.state import RunState, RunView
+from tools.runs.stop import CancelRun
+from tools.runs.store import RunStore
+from tools.runs.views import Views
+from tools.runs.watch import LogPage
+from tools.serve.answerer import Answerer
+from tools.serve.ask import AskModel
+from tools.serve.children import EngineChildren
+from tools.serve.export import ExportModel
+from tools.serve.files import ServedFiles
+from tools.serve.preview import PreviewChild
+
+LATEST = frozenset({"run_status", "tail_logs", "cancel_run", "resume_run"})
+"""Tools that mean the latest run when none is named."""
+LATEST_FINISHED = frozenset({"evaluate_model", "export_model", "ask_model"})
+"""Tools that mean the latest finished run, and the latest one only when none has finished."""
+
+
+class _Planning:
+    """The toolbox's parts as `start_finetune` and its neighbours need them."""
+
+    def __init__(self, places: Places, catalogue: Catalogue, hardware: Hardware, refs: Refs, data: CountedData, files: ServedFiles,
+                 engine: EngineChildren) -> None:
+        self._places, self._catalogue, self._hardware = places, catalogue, hardware
+        self._refs, self._data, self._files, self._engine = refs, data, files, engine
+
+    def model(self, model: str) -> ModelFolder:
+        return self._catalogue.folder(model)
+
+    def facts(self, dataset: str, model: str) -> DatasetFacts:
+        return self._data.rows_of(dataset, model)
+
+    def prepare(self, dataset: str, out: Path, seed: int) -> str:
+        return prepare(self._refs, dataset, out, seed).digest
+
+    def machine(self) -> Machine:
+        return self._hardware.machine()
+
+    def base_served(self, model: ModelFolder) -> Path:
+        return self._files.base_dir(model)
+
+    def check_engine(self) -> None:
+        self._engine.command("train")
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self._places.accelerator
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """All tools of one home. Every method is synchronous, quick and thread-safe."""
+
+    tools: dict[str, Tool]
+    store: RunStore
+    data: DataStore
+    catalogue: Catalogue
+    views: Views
+    reconciler: Reconciler
+    engine: EngineChildren
+    answerer: Answerer
+    previews: PreviewChild
+
+    def defaults(self, tool: str, raw: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+        """What a call leaves out: the run that the thread last had, else the person's last one."""
+        if tool not in LATEST | LATEST_FINISHED or raw.get("run_id"):
+            return dict(raw)
+        if tool == "ask_model" and (raw.get("model") or raw.get("deployment_id")):
+            return dict(raw)
+        row = None
+        if tool in LATEST_FINISHED:
+            row = self.store.latest(caller.thread, caller.person, frozenset({RunState.FINISHED}))
+        row = row or self.store.latest(caller.thread, caller.person)
+        return {**raw, "run_id": row.id} if row is not None else dict(raw)
+
+    def reconcile(self) -> list[RunNews]:
+        """Bring the book up to date with the run folders; the runs whose state changed. Call at start and every few seconds."""
+        self.previews.tidy()
+        return self.reconciler.pass_()
+
+    def run_view(self, run_id: str) -> RunView | None:
+        """One run; None when there is none. Whose it is stands in it: the caller checks."""
+        row = self.store.get(run_id) if is_rid(run_id) else None
+        return None if row is None else self.views.of(row)
+
+    def runs(self, person: str) -> list[RunView]:
+        """A person's runs, newest first."""
+        return [self.views.of(row) for row in self.store.rows(person)]
+
+    def watch(self, run_id: str, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """New events of a run from a byte offset, and the next offset."""
+        return self.views.events(run_id, offset) if is_rid(run_id) else ([], offset)
+
+    def log(self, run_id: str, offset: int | None = None, lines: int | None = None) -> LogPage:
+        """A page of a run's log, redacted."""
+        return self.views.log(run_id, offset, lines) if is_rid(run_id) else LogPage((), 0)
+
+    def close(self) -> None:
+        """End the children that answer, preview, export and score. Runs go on."""
+        self.engine.close()
+        self.answerer.close()
+        self.previews.close()
+
+
+def build_toolbox(places: Places, book: Book) -> Toolbox:
+    """Every tool of this version, sharing one of each part."""
+    catalogue, hardware, refs = Catalogue(places, book), Hardware(places), Refs(places, book)
+    data, counted, store = DataStore(places, book), CountedData(refs, catalogue), RunStore(book)
+    engine = EngineChildren(places)
+    local = LocalRuns(places, engine.environment)
+    reconciler, views = Reconciler(store, local), Views(local)
+    files = ServedFiles(places, local, engine)
+    cores, children = hardware.machine().cpu.cores, places.home / "children"
+    answerer, previews = Answerer(engine, children, cores), PreviewChild(engine, children)
+    planning = _Planning(places, catalogue, hardware, refs, counted, files, engine)
+    # Any: a protocol's ClassVar is invariant to pyright, so that `Args` of a narrower type would need a cast each.
+    tools: tuple[Any, ...] = (
+        InspectHardware(hardware), ListModels(catalogue), RecommendModel(catalogue, hardware, counted, places.accelerator),
+        AddDataset(places, data), ValidateDataset(refs, catalogue), PreviewDataset(refs, catalogue, previews),
+        EstimateCost(catalogue, hardware, counted, places.accelerator),
+        StartFinetune(planning, store, local, reconciler), ListRuns(store, views, reconciler), RunStatus(store, views, reconciler),
+        TailLogs(store, views),
+        CancelRun(store, local, reconciler), ResumeRun(planning, store, local, reconciler),
+        EvaluateModel(planning, store, local, engine, files), ExportModel(store, local, files),
+        AskModel(store, catalogue, files, answerer, cores),
+    )
+    return Toolbox({tool.name: tool for tool in tools}, store, data, catalogue, views, reconciler, engine, answerer, previews)

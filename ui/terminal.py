@@ -1,0 +1,201 @@
+"""What the terminal shows: a turn's events, an approval, a run as it goes."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from agent.events import (
+    ApprovalChanged,
+    ApprovalWanted,
+    Choices,
+    Event,
+    Notice,
+    Problem,
+    RunShown,
+    TextDelta,
+    TextDone,
+    ToolEnded,
+    ToolProgress,
+    ToolStarted,
+    TurnEnded,
+)
+from policies.verdict import ApprovalView
+from ui.cards import TITLES, consent_lines, duration, size, span
+
+BARS = "▁▂▃▄▅▆▇█"
+LOSSES_SHOWN = 60
+
+
+class TurnPrinter:
+    """Prints one turn as it comes, and remembers what the caller must know at its end."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.text = ""
+        self.waiting: list[ApprovalView] = []
+        self.runs: list[str] = []
+        self.problem: Problem | None = None
+        self._streamed = False
+
+    def show(self, event: Event) -> None:
+        """Print one event."""
+        match event:
+            case TextDelta():
+                self._streamed = True
+                self.console.print(Text(event.text), end="")
+            case TextDone():
+                self.console.print("" if self._streamed else Text(event.text))
+                self._streamed = False
+                self.text = f"{self.text}\n{event.text}".strip()
+            case ToolStarted():
+                self.console.print(Text(f"· {event.tool} {short(event.args)}".rstrip(), style="dim"))
+            case ToolProgress():
+                share = "" if event.fraction is None else f" {event.fraction:.0%}"
+                self.console.print(Text(f"  {event.text}{share}", style="dim"))
+            case ToolEnded():
+                self._ended(event)
+            case ApprovalWanted():
+                self.waiting.append(event.approval)
+            case ApprovalChanged():
+                self.waiting = [view for view in self.waiting if view.id != event.approval.id]
+            case RunShown():
+                self.runs.append(event.run_id)
+            case Choices():
+                self.console.print(Text("You could say:", style="dim"))
+                for _, sentence in event.options:
+                    self.console.print(Text(f"  {sentence}"))
+            case Notice():
+                self.console.print(Text(event.text, style="italic"))
+            case Problem():
+                self.problem = event
+                self.console.print(Text(f"{event.text} {event.remedy}".strip(), style="red"))
+            case TurnEnded():
+                pass
+            case _:
+                assert_never(event)
+
+    def _ended(self, event: ToolEnded) -> None:
+        if event.status in ("refused", "failed"):
+            self.console.print(Text(f"  {event.tool}: {event.status}. {event.reason} {event.remedy}".rstrip(), style="red"))
+        elif answers := event.result.get("answers"):
+            self.console.print(answers_table(answers))
+        elif isinstance(lines := event.result.get("lines"), list):
+            for line in lines:
+                self.console.print(Text(str(line), style="dim"))
+
+
+def short(args: Mapping[str, Any]) -> str:
+    """Arguments on one line."""
+    return " ".join(f"{name}={value}" for name, value in args.items() if value is not None)[:160]
+
+
+def answers_table(answers: Any) -> RenderableType:
+    """Answers side by side, each labelled."""
+    table = Table(expand=True, show_lines=False)
+    shown = [each for each in answers if isinstance(each, Mapping)]
+    for each in shown:
+        speed = f", {each['tokens_per_s']:.1f} tokens/s" if isinstance(each.get("tokens_per_s"), int | float) else ""
+        adapter = f" + {each['adapter']}" if each.get("adapter") else ", no adapter"
+        table.add_column(Text(f"{each.get('model')}{adapter} ({each.get('precision')}{speed})"), ratio=1, overflow="fold")
+    table.add_row(*(Text(str(each.get("error") or each.get("text", ""))) for each in shown))
+    return table
+
+
+def approval_panel(view: ApprovalView) -> Panel:
+    """An approval as the book has it; plain text only."""
+    grid = Table.grid(padding=(0, 2))
+    for label, value in [*consent_lines(view), ("Digest", view.digest), ("Expires", view.expires_at)]:
+        grid.add_row(Text(label, style="dim"), Text(value))
+    parts: list[RenderableType] = [Text(view.reason)] if view.reason else []
+    parts += [grid, *(Text(f"· {rule}", style="dim") for rule in view.stop_rules)]
+    return Panel(Group(*parts), title=Text(f"{view.tool} {view.target} · {view.id} · {TITLES[view.status]}"), title_align="left")
+
+
+def how_to_decide(view: ApprovalView) -> str:
+    """The commands that decide an approval."""
+    return f"Waiting for a decision: python -m ui approve {view.id}   or   python -m ui deny {view.id}"
+
+
+class RunScreen:
+    """A run for `rich.live`: fed by the items of `watch`."""
+
+    def __init__(self) -> None:
+        self.view: Mapping[str, Any] = {}
+        self.losses: list[float] = []
+
+    def add(self, item: Mapping[str, Any]) -> bool:
+        """Take in one item; True when something new can be shown."""
+        match item.get("kind"):
+            case "view":
+                self.view = item["view"]
+            case "step" if item.get("loss") is not None:
+                self.losses.append(float(item["loss"]))
+            case _:
+                return False
+        return True
+
+    def render(self) -> RenderableType:
+        """The run as it is now."""
+        view = self.view
+        if not view:
+            return Text("…")
+        grid = Table.grid(padding=(0, 2))
+        left = "–" if view.get("eta_s") is None else duration(view["eta_s"])
+        if view.get("eta_low_s") is not None and view.get("eta_high_s") is not None:
+            left = span(duration(view["eta_low_s"]), duration(view["eta_high_s"]))
+        peak = view.get("peak_memory_bytes")
+        for label, value in (
+            ("State", f"{view['state']} {view.get('phase') or ''}".strip()),
+            ("Step", f"{view.get('step') or 0} of {view.get('steps') or '–'}"),
+            ("Loss", f"{figure(view.get('loss'), 3)}   held out {figure(view.get('eval_loss'), 3)}"),
+            ("Tokens/s", figure(view.get("tokens_per_s"), 0)), ("Time left", left), ("Memory, peak", size(peak) if peak else "–"),
+        ):
+            grid.add_row(Text(label, style="dim"), Text(value))
+        bar = Table.grid(expand=True)  # a bar alone ends without a new line
+        bar.add_row(ProgressBar(total=max(view.get("steps") or 1, 1), completed=view.get("step") or 0))
+        parts: list[RenderableType] = [bar, grid, Text(spark(self.losses), style="yellow"), *score_lines(view.get("scores") or {})]
+        if view.get("reason"):
+            parts.append(Text(str(view["reason"])))
+        return Panel(Group(*parts), title=Text(f"{view.get('name') or view['run_id']} · {view['run_id']}"), title_align="left")
+
+    def line(self) -> str:
+        """The run in one line, for a terminal that is none."""
+        view = self.view
+        steps = f"step {view.get('step') or 0}/{view.get('steps') or '?'}"
+        words = f"{view['state']} {view.get('phase') or ''} {steps} loss {figure(view.get('loss'), 3)}"
+        return " ".join(words.split())
+
+
+def score_lines(scores: Mapping[str, Any]) -> list[Text]:
+    """Before and after, of the checkpoint and of the served file."""
+    names = (("baseline", "before, checkpoint"), ("tuned", "after, checkpoint"), ("base_served", "before, served file"),
+             ("exported", "after, served file"))
+    found = [(label, scores[which]) for which, label in names if scores.get(which)]
+    return [Text(f"{label}: {one['exact_match']:.0%} of {one['rows']} held-out answers exact ({one['precision']})") for label, one in found]
+
+
+def figure(value: Any, digits: int) -> str:
+    """A number, or a dash."""
+    return f"{value:.{digits}f}" if isinstance(value, int | float) else "–"
+
+
+def spark(values: list[float]) -> str:
+    """The curve's course in one line."""
+    if len(values) < 2:
+        return ""
+    every = max(1, len(values) // LOSSES_SHOWN)
+    shown = values[::every][-LOSSES_SHOWN:]
+    low, high = min(shown), max(shown)
+    return "".join(BARS[round((value - low) / (high - low) * (len(BARS) - 1))] if high > low else BARS[0] for value in shown)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
