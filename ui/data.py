@@ -8,9 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from chainlit.context import context
 from chainlit.data.sql_alchemy import SQLAlchemyDataLayer
 from chainlit.step import StepDict
 from chainlit.types import PageInfo, PaginatedResponse, Pagination, ThreadDict, ThreadFilter
+from chainlit.user import PersistedUser
 
 from ui.storage import LocalStorage
 
@@ -76,6 +78,15 @@ class ScreenStore(SQLAlchemyDataLayer):
     ) -> None:
         """Chainlit binds the tags as a list, which SQLite refuses, and the thread's row is lost (its issue 2528, Nov 2026)."""
         await super().update_thread(thread_id, self._scrub(name) if name else name, user_id, metadata, json.dumps(tags) if tags else None)  # pyright: ignore[reportArgumentType]
+
+    async def _get_user_id_by_thread(self, thread_id: str) -> str | None:
+        """The owner of a thread; of one whose row is still being written, whoever's session it is.
+
+        Chainlit files the elements of a first message under `unknown` otherwise, where their owner cannot fetch them.
+        """
+        known = await super()._get_user_id_by_thread(thread_id)
+        user = context.session.user
+        return known or (user.id if isinstance(user, PersistedUser) else None)
 
     async def get_all_user_threads(self, user_id: str | None = None, thread_id: str | None = None) -> list[ThreadDict] | None:
         """As Chainlit's, with JSON decoded and every card's props replaced by what the book says now."""

@@ -165,12 +165,10 @@ def _evaluated(facts: Facts) -> str:
     }.get(str(facts.get("verdict")), "Nothing was scored: there are no held-out rows with answers.")
     if gain.get("value") is None:
         return word
-    return (
-        f"{word} Exact match on held-out rows rose by {100 * gain['value']:.1f} points (95 % interval {100 * gain.get('ci_low', 0):.1f} to "
-        f"{100 * gain.get('ci_high', 0):.1f}, {gain.get('rows', '?')} rows)."
-        if gain["value"] >= 0
-        else f"{word} Exact match on held-out rows fell by {-100 * gain['value']:.1f} points ({gain.get('rows', '?')} rows)."
-    )
+    change = 100 * gain["value"]
+    moved = "did not change" if not change else f"{'rose' if change > 0 else 'fell'} by {abs(change):.1f} points"
+    span = f"95 % interval {100 * gain['ci_low']:.1f} to {100 * gain['ci_high']:.1f}, " if "ci_low" in gain and "ci_high" in gain else ""
+    return f"{word} Exact match on held-out rows {moved} ({span}{gain.get('rows', '?')} rows)."
 
 
 def _exported(facts: Facts) -> str:

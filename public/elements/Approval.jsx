@@ -1,11 +1,14 @@
 // One call that waits for a person. What it shows was written by the server from the book; a click sends an id and a choice, nothing else.
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { Button } from '@/components/ui/button';
 
 export default function Approval() {
   const [shown, setShown] = useState(props);
   const [busy, setBusy] = useState('');
   const [words, setWords] = useState('');
+  const card = useRef(null);
+  // what waits for a person must be seen by that person
+  useEffect(() => { if (props.open && card.current) card.current.scrollIntoView({ block: 'nearest' }); }, []);
   useEffect(() => { setShown(props); }, [props.status, props.outcome, props.id]);
 
   async function press(name) {
@@ -25,7 +28,7 @@ export default function Approval() {
   const tone = shown.open ? 'lu-wait' : done ? 'lu-good' : shown.status === 'denied' ? 'lu-bad' : '';
   const by = shown.decided_by && shown.decided_by.length ? ' by ' + shown.decided_by.join(', ') : '';
   return (
-    <div className="lu-card" data-testid="approval-card" data-status={shown.status} data-approval={shown.id}>
+    <div className="lu-card" ref={card} data-testid="approval-card" data-status={shown.status} data-approval={shown.id}>
       <div className="lu-head">
         <span className="lu-title">{shown.tool}</span>
         <span className="lu-soft">{shown.target}</span>
@@ -43,7 +46,7 @@ export default function Approval() {
         </details>
       ) : null}
       {shown.stop_rules && shown.stop_rules.length ? (
-        <ul className="lu-rules">{shown.stop_rules.map((rule) => <li key={rule}>{rule}</li>)}</ul>
+        <ul className="lu-rules">{shown.stop_rules.map((rule) => <li key={rule}>Standing rule: {rule}</li>)}</ul>
       ) : null}
       {shown.outcome ? <p data-testid="approval-outcome">{shown.outcome}</p> : null}
       {words ? <p className="lu-say lu-bad" data-testid="approval-words">{words}</p> : null}

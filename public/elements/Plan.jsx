@@ -1,11 +1,14 @@
 // The plan of a run: an approval with its four main figures in front. A click sends an id and a choice, nothing else.
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { Button } from '@/components/ui/button';
 
 export default function Plan() {
   const [shown, setShown] = useState(props);
   const [busy, setBusy] = useState('');
   const [words, setWords] = useState('');
+  const card = useRef(null);
+  // what waits for a person must be seen by that person
+  useEffect(() => { if (props.open && card.current) card.current.scrollIntoView({ block: 'nearest' }); }, []);
   useEffect(() => { setShown(props); }, [props.status, props.outcome, props.id]);
 
   async function press(name) {
@@ -25,7 +28,7 @@ export default function Plan() {
   const tone = shown.open ? 'lu-wait' : done ? 'lu-good' : shown.status === 'denied' ? 'lu-bad' : '';
   const by = shown.decided_by && shown.decided_by.length ? ' by ' + shown.decided_by.join(', ') : '';
   return (
-    <div className="lu-card" data-testid="plan-card" data-status={shown.status} data-approval={shown.id}>
+    <div className="lu-card" ref={card} data-testid="plan-card" data-status={shown.status} data-approval={shown.id}>
       <div className="lu-head">
         <span className="lu-title">Plan</span>
         <span className="lu-soft">{shown.tool} · {shown.where}</span>
@@ -42,7 +45,7 @@ export default function Plan() {
         {(shown.lines || []).flatMap((line, at) => [<dt key={'l' + at}>{line.label}</dt>, <dd key={'v' + at}>{line.value}</dd>])}
       </dl>
       {shown.stop_rules && shown.stop_rules.length ? (
-        <ul className="lu-rules">{shown.stop_rules.map((rule) => <li key={rule}>Stops by itself: {rule}</li>)}</ul>
+        <ul className="lu-rules">{shown.stop_rules.map((rule) => <li key={rule}>Standing rule: {rule}</li>)}</ul>
       ) : null}
       {shown.details && shown.details.length ? (
         <details className="lu-fold" data-testid="plan-details"><summary>Every figure and the exact arguments</summary>

@@ -1,5 +1,5 @@
 // A run as it goes: fed by the run's own event stream, so nothing of it is stored with the page.
-import { useEffect, useMemo, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { Button } from '@/components/ui/button';
 
 const W = 640, H = 200, LEFT = 44, RIGHT = 12, TOP = 10, BOTTOM = 24;
@@ -8,7 +8,7 @@ const PHASES = { prepare: 'preparing', baseline: 'measuring the untuned model', 
 const ROWS = [['baseline', 'Before, checkpoint'], ['tuned', 'After, checkpoint'], ['base_served', 'Before, served file'], ['exported', 'After, served file']];
 
 const time = (s) => (s == null ? '–' : s < 90 ? Math.max(1, Math.round(s)) + ' s' : s < 5400 ? Math.round(s / 60) + ' min' : (s / 3600).toFixed(1) + ' h');
-const span = (low, high) => { const [a, unit] = time(low).split(' '); return time(high).endsWith(' ' + unit) ? a + ' – ' + time(high) : time(low) + ' – ' + time(high); };
+const span = (low, high) => { if (time(low) === time(high)) return time(low); const [a, unit] = time(low).split(' '); return time(high).endsWith(' ' + unit) ? a + ' – ' + time(high) : time(low) + ' – ' + time(high); };
 const gib = (b) => (b == null ? '–' : b >= 1073741824 ? (b / 1073741824).toFixed(2) + ' GiB' : Math.round(b / 1048576) + ' MiB');
 const share = (v) => (v == null ? '–' : Math.round(v * 100) + ' %');
 const figure = (v, digits) => (v == null ? '–' : Number(v).toFixed(digits));
@@ -18,6 +18,10 @@ function merge(before, more) {
   const byStep = new Map(before.concat(more).map((point) => [point[0], point[1]]));
   return Array.from(byStep.entries()).sort((a, b) => a[0] - b[0]);
 }
+function round(value) {
+  const ten = Math.pow(10, Math.floor(Math.log10(value)));
+  return ten * [1, 2, 2.5, 5, 10].find((step) => step * ten >= value * 0.999);
+}
 function thin(points, most) {
   if (points.length <= most) return points;
   const every = Math.ceil(points.length / most);
@@ -26,7 +30,8 @@ function thin(points, most) {
 
 function Chart({ train, held, steps }) {
   const all = train.concat(held);
-  const top = all.length ? Math.max(...all.map((p) => p[1])) * 1.05 : 1;
+  const unit = round(Math.max(0.01, ...all.map((p) => p[1])) / 4);
+  const top = unit * 4;
   const x = (step) => LEFT + (step / Math.max(steps || 1, 1)) * (W - LEFT - RIGHT);
   const y = (loss) => TOP + (1 - Math.min(loss, top) / top) * (H - TOP - BOTTOM);
   const path = (points) => thin(points, 400).map((p, at) => (at ? 'L' : 'M') + x(p[0]).toFixed(1) + ' ' + y(p[1]).toFixed(1)).join('');
@@ -36,7 +41,7 @@ function Chart({ train, held, steps }) {
       {marks.map((m) => (
         <g key={m}>
           <line className="lu-grid" x1={LEFT} x2={W - RIGHT} y1={y(top * m)} y2={y(top * m)} />
-          <text x={LEFT - 6} y={y(top * m) + 4} textAnchor="end">{all.length ? (top * m).toFixed(1) : ''}</text>
+          <text x={LEFT - 6} y={y(top * m) + 4} textAnchor="end">{all.length ? (top * m).toFixed(unit < 0.1 ? 2 : unit % 1 ? 1 : 0) : ''}</text>
           <text x={x((steps || 0) * m)} y={H - 6} textAnchor={m === 0 ? 'start' : m === 1 ? 'end' : 'middle'}>{steps ? Math.round(steps * m) : ''}</text>
         </g>
       ))}
@@ -55,6 +60,11 @@ export default function Run() {
   const [words, setWords] = useState('');
   const [busy, setBusy] = useState(false);
   const [again, setAgain] = useState(0);
+  const card = useRef(null);
+  useEffect(() => {
+    const begun = props.view && (props.view.state === 'queued' || props.view.state === 'running');
+    if (begun && card.current) card.current.scrollIntoView({ block: 'nearest' });
+  }, []);
 
   useEffect(() => {
     const source = new EventSource(props.events);
@@ -93,7 +103,7 @@ export default function Run() {
     ? span(view.eta_low_s, view.eta_high_s) : time(view.eta_s);
   const doing = going && view.phase ? PHASES[view.phase] || view.phase : '';
   return (
-    <div className="lu-card" data-testid="run-card" data-run={props.id} data-state={state} data-step={view.step || 0} data-loss={view.loss == null ? '' : view.loss}>
+    <div className="lu-card" ref={card} data-testid="run-card" data-run={props.id} data-state={state} data-step={view.step || 0} data-loss={view.loss == null ? '' : view.loss}>
       <div className="lu-head">
         <span className="lu-title">{view.name || 'Run'}</span>
         <span className="lu-soft">{[view.model, view.method, view.where].filter(Boolean).join(' · ')}</span>
@@ -135,7 +145,7 @@ export default function Run() {
       <div className="lu-foot">
         {going ? <Button data-testid="stop-run" variant="outline" size="sm" disabled={busy} onClick={() => press('stop_run')}>Stop</Button> : null}
         {resumable ? <Button data-testid="resume-run" size="sm" disabled={busy} onClick={() => press('resume_run')}>Resume</Button> : null}
-        {state === 'finished' ? <Button data-testid="ask-both" size="sm" variant="outline" onClick={() => sendUserMessage('ask both: My printer is offline.')}>Ask both models</Button> : null}
+        {state === 'finished' ? <Button data-testid="ask-both" size="sm" variant="outline" onClick={() => sendUserMessage(/helpdesk/.test(view.dataset || '') ? 'ask both: The printer in Lisbon is broken and nobody can print.' : 'ask both: Hello, what can you do?')}>Ask both models</Button> : null}
         <span className="lu-soft lu-small lu-end"><a href={props.log} target="_blank" rel="noreferrer" data-testid="run-log-link">whole log</a> · {props.id}</span>
       </div>
     </div>

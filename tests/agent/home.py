@@ -254,6 +254,6 @@ async def said(shop: Workshop, text: str, thread: str = "t1", caller: Caller = M
     return [event async for event in shop.say(thread, text, caller, ear)]
 
 
-def only(events: Sequence[Event], kind: type[Any]) -> list[Any]:
-    """The events of one kind."""
+def only(events: Sequence[Event], kind: Any) -> list[Any]:
+    """The events of one kind, or of several joined by `|`."""
     return [event for event in events if isinstance(event, kind)]

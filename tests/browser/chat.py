@@ -1,6 +1,6 @@
 """The chat page as a person uses it, and a watch over what it must not do."""
 
-from playwright.sync_api import BrowserContext, Locator, Page, Request, Route, expect
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Request, Route, expect
 
 
 class Chat:
@@ -19,12 +19,17 @@ class Chat:
         self.page.wait_for_selector("#chat-input")
         return self
 
-    def say(self, text: str) -> None:
-        """Type a message and send it; what is typed before the socket is up is lost, so wait for the button and for the message."""
+    def say(self, text: str, attach: FilePayload | None = None) -> None:
+        """Type a message and send it; what is sent before the socket is up is lost, so wait for the button and for the message."""
         before = self.page.locator("[data-step-type=user_message]").count()
         self.page.locator("#chat-input").click()
         self.page.keyboard.type(text)
-        self.page.locator("#chat-submit:not([disabled])").click()
+        send = self.page.locator("#chat-submit:not([disabled])")
+        send.wait_for()
+        if attach is not None:
+            self.page.locator("input[type=file]").first.set_input_files(attach)
+            self.page.get_by_text(attach["name"]).first.wait_for()
+        send.click()
         expect(self.page.locator("[data-step-type=user_message]")).to_have_count(before + 1)
 
     def find(self, test_id: str) -> Locator:

@@ -1,7 +1,7 @@
 """Cards in a real browser: they survive what a person and a machine do to them."""
 
 import httpx
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, FilePayload, expect
 
 from tests.browser.chat import Chat, Watchman
 from tests.ui.served import Served
@@ -164,3 +164,11 @@ def test_signing_out_closes_the_chat(chat: Chat, served: Served, watchman: Watch
     chat.page.evaluate("fetch('/chat/logout', {method: 'POST'})")
     chat.page.goto(f"{served.url}/chat/")
     expect(chat.page.locator("#password")).to_be_visible()
+
+
+def test_a_file_of_examples_is_taken_in_with_the_message(chat: Chat, served: Served):
+    mine = FilePayload(name="mine.jsonl", mimeType="application/octet-stream", buffer=b'{"messages": []}\n')
+    chat.say("tune on this file", attach=mine)
+    expect(chat.find("plan-card")).to_be_visible()
+    kept = [path for path in (served.home / "elements").rglob("mine.jsonl") if path.is_file()]
+    assert len(kept) == 1 and "unknown" not in kept[0].parts

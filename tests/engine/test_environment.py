@@ -1,5 +1,7 @@
 """What the process is told before the heavy imports."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,11 @@ def test_flags_are_read_or_empty(tmp_path: Path) -> None:
 
 def test_versions_name_python_and_torch() -> None:
     assert {"python", "torch", "peft", "onnxruntime-genai"} <= versions().keys()
+
+
+def test_the_trap_that_the_run_tests_rely_on_catches_an_attempt(environ: dict[str, str], tmp_path: Path) -> None:
+    code = "import socket\ntry:\n    socket.create_connection(('192.0.2.1', 9), timeout=1)\nexcept OSError as error:\n    print(error)"
+    attempts = tmp_path / "attempts"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env={**environ, "LUTHIER_TEST_TRAP": str(attempts)}, capture_output=True, text=True, check=True)
+    assert "allows no" in done.stdout and "192.0.2.1" in attempts.read_text(encoding="utf-8")

@@ -240,7 +240,7 @@ class FakeWorkshop:
         view = ApprovalView(
             id=secrets.token_hex(4), tool="start_finetune", status="pending", requester=caller.person, thread=thread, digest="9f86d081",
             effects=("LOCAL",), target="run:helpdesk", where="this machine", reason="A training run takes the machine for minutes.",
-            lines=LINES, stop_rules=("Stops after 60 minutes", "Stops when the heartbeat is silent for 5 minutes"), plan=PLAN,
+            lines=LINES, stop_rules=("stop after 60 minutes", "stop when the heartbeat is silent for 5 minutes"), plan=PLAN,
             ceiling="0.00", currency="USD",
             created_at="2026-11-24T10:00:00Z", expires_at="2026-12-01T10:00:00Z",
         )

@@ -76,7 +76,10 @@ class Renderer:
 
     def __init__(self, model_dir: Path, tokenizer: Any = None) -> None:
         """Load the tokenizer of `model_dir`, unless one is given."""
-        self.control: tuple[str, ...] = control_tokens(model_dir)
+        try:
+            self.control: tuple[str, ...] = control_tokens(model_dir)
+        except FileNotFoundError as error:
+            raise EngineFailed("model", str(error)) from error
         if tokenizer is None:
             from transformers import AutoTokenizer
 
