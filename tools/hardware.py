@@ -44,7 +44,7 @@ class Machine:
     python: str = ""
     wsl: bool = False
     load: float = 0.0
-    """Cores kept busy over the last minute."""
+    """Cores that others keep busy now."""
     notes: tuple[str, ...] = ()
 
     def free_cores(self) -> int:

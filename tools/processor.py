@@ -1,6 +1,7 @@
 """The processor: its name, the cores this process may use, and the instruction sets that decide how fast it trains."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,33 @@ def read_cpu(quota: float | None, root: Path = Path("/")) -> tuple[Cpu, tuple[st
     return Cpu(name or "unknown", max(1, cores), tuple(MEANING[flag] for flag in MEANING if flag in flags)), tuple(notes)
 
 
-def read_load() -> float:
-    """Cores kept busy over the last minute, by everyone on this machine."""
+def read_load(sample_s: float = 0.2) -> float:
+    """Cores that others keep busy: measured over `sample_s` seconds, this process's own work left out.
+
+    The system's load average remembers what ended a minute ago, an installation for example; it is believed only
+    where the sample says the processor is full, since it then tells how many wait.
+    """
+    mine, everyone, since = psutil.Process(), psutil.cpu_times(), time.monotonic()
+    own = _seconds(mine)
+    time.sleep(sample_s)
+    passed = time.monotonic() - since
+    busy = max(0.0, _busy(psutil.cpu_times()) - _busy(everyone) - (_seconds(mine) - own)) / passed
+    cores = os.cpu_count() or 1
+    if busy < 0.8 * cores:
+        return busy
     try:
-        return psutil.getloadavg()[0]
+        return max(busy, psutil.getloadavg()[0])
     except OSError:
-        return 0.0
+        return busy
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def _busy(times: Any) -> float:
+    return sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
 
 
 def _from_proc(path: Path) -> tuple[str, frozenset[str]]:
