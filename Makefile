@@ -4,6 +4,8 @@ CHAT := .venv/bin/python
 ENGINE := .engine-cpu/bin/python
 CHAT_TESTS ?= tests
 ENGINE_TESTS ?= tests/engine
+# In a process of their own: while a browser is open, Playwright holds the event loop that asyncio's tests need.
+BROWSER_TESTS ?= tests/browser
 PYTEST_ARGS ?=
 
 .PHONY: run prepare test check bench newcomer locks clean help
@@ -18,7 +20,8 @@ prepare: ## the set-up alone
 test: ## set up what the tests need, and run them all
 	@$(PYTHON) -m install test
 	$(ENGINE) -m pytest $(ENGINE_TESTS) -W "ignore:Unknown config option" $(PYTEST_ARGS)
-	$(CHAT) -m pytest $(CHAT_TESTS) --ignore tests/engine $(PYTEST_ARGS)
+	$(CHAT) -m pytest $(BROWSER_TESTS) $(PYTEST_ARGS)
+	$(CHAT) -m pytest $(CHAT_TESTS) --ignore tests/engine --ignore tests/browser $(PYTEST_ARGS)
 
 check: ## lint, types (once for each environment), the walls between the rooms, the house rules
 	@$(PYTHON) -m install checks

@@ -1,6 +1,6 @@
 """`python -m bench.run [GROUP …]`: every group of figures, each in a process of its own, and one table of all.
 
-Groups: server, turn, stages, qlora, lora, answers.
+Groups: server, turn, stages, qlora, lora, answers, seeds.
 """
 
 import json
@@ -16,7 +16,7 @@ OURS = ("server", "turn", "stages")
 """Modules of `bench` that print their figures as JSON on the last line."""
 PAIRS = {"qlora": 1.05, "lora": 1.20}
 """Method → the limit of cpu-seconds a step against a bare script."""
-GROUPS = (*OURS, *PAIRS, "answers")
+GROUPS = (*OURS, *PAIRS, "answers", "seeds")
 
 
 def last_line(command: Sequence[str]) -> Any:
@@ -36,6 +36,8 @@ def measure(group: str) -> list[Figure]:
             return [Figure(**facts) for facts in last_line([sys.executable, "-m", f"bench.{group}"])]
         if group in PAIRS:
             return training(group, last_line([engine, "bench/engine_pairs.py", "--method", group]))
+        if group == "seeds":
+            return seeds(last_line([engine, "bench/engine_seeds.py"]))
         return answers(last_line([engine, "bench/answer_bare.py"]))
     except RuntimeError as error:
         return [Figure(group, float("nan"), "", 0, note=str(error))]
@@ -53,6 +55,12 @@ def answers(facts: Mapping[str, Any]) -> list[Figure]:
     note = ", ".join(f"{name} {speed}" for name, speed in facts["tokens_per_s"].items()) + " tokens/s"
     return [Figure("decoding, ours / bare GenAI loop", facts["of_bare"], "×", 0.9, "higher", note),
             Figure("decoding, ours / transformers", facts["of_transformers"], "×", 4, "higher", note)]
+
+
+def seeds(facts: Mapping[str, Any]) -> list[Figure]:
+    """What 60 steps on the sample are worth, in the worst of the seeds."""
+    note = ", ".join(f"seed {one['seed']}: {one['before']} → {one['after']} %" for one in facts["seeds"])
+    return [Figure("held-out exact match, 60 QLoRA steps, least lift", facts["least_lift"], "points", 20, "higher", note)]
 
 
 def main(words: list[str]) -> int:
