@@ -41,9 +41,9 @@ def test_a_cancelled_run_goes_on_as_the_next_attempt_and_is_not_judged_by_the_la
     assert done.result["attempt"] == 2
     assert world.state(run) in {RunState.QUEUED, RunState.RUNNING}
     assert (read_json(world.places.runs / run / "attempt-1.exit.json") or {})["rc"] == 75
-    (world.places.runs / run / "mode.txt").write_text("finishes")
     world.local.stop(run, 2)
     world.until(run, RunState.CANCELLED)
+    (world.places.runs / run / "mode.txt").write_text("finishes")
     world.resume.perform(ResumeArgs(run_id=run), Call("resume-2", "owner"))
     world.until(run, RunState.FINISHED)
     assert world.store.wanted(run).attempt == 3
