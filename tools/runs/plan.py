@@ -71,7 +71,7 @@ class Plan:
             ("Variant", self.variant),
             ("Method", f"{_METHODS[s.method]}{adapter}, learning rate {s.learning_rate:g}, "
                        f"batch {s.batch_size} × {s.grad_accumulation}"),
-            ("Steps", f"{s.max_steps} ({s.epochs:g} epochs)"),
+            ("Steps", f"{s.max_steps} ({round(s.epochs, 2):g} epochs)"),
             ("Dataset", f"{self.wish.dataset}, {self.rows} rows, {self.train_rows} for training (digest {self.data_digest[:12]})"),
             ("Memory", f"{gib(m.low_bytes)} to {gib(m.high_bytes)}, likely {gib(m.likely_bytes)}; {gib(self.free_memory_bytes)} free"
                        + (" (tight)" if self.tight else "")),
