@@ -73,15 +73,17 @@ def test_a_run_reaches_out_to_nobody(finished: Path, environ: dict[str, str]) ->
 
 
 def test_a_stopped_run_resumes_at_its_step_and_ends_as_an_undisturbed_one(finished: Path, new_run: NewRun, start: Start) -> None:
-    folder = new_run(export=None, max_steps=6, save_steps=50)
-    child = start(folder, "train", ".")
-    wait_for(child, folder, "step", 1)
-    asked = time.monotonic()
-    child.send_signal(signal.SIGTERM)
-    child.communicate(timeout=60)
+    # Six tiny steps can be over before the signal arrives: another try then, but an engine that is deaf to it fails here.
+    for _ in range(5):
+        folder = new_run(export=None, max_steps=6, save_steps=50)
+        child = start(folder, "train", ".")
+        wait_for(child, folder, "step", 1)
+        asked = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=60)
+        if child.returncode != 0:
+            break
     stopped = result_of(folder)
-    if child.returncode == 0:
-        pytest.skip("the run ended before the stop arrived")
     assert child.returncode == 75 and stopped["outcome"] == "cancelled" and 1 <= stopped["step"] < 6
     assert time.monotonic() - asked < 20
     assert events_of(folder)[-1]["outcome"] == "cancelled"
