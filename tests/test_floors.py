@@ -1,6 +1,7 @@
 """No package is older than the release that mended a known hole: in the locks, and as installed."""
 
 import importlib.metadata
+import os
 import re
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_the_installed_training_packages_are_not_below_their_floor(package: str)
     floor, hole = FLOORS[package]
     found = list(Path(LOCKS.parent).glob(f".engine-*/lib/python3*/site-packages/{package}-[0-9]*.dist-info"))
     if not found:
+        assert "CI" not in os.environ, "the training environment is missing: make check installs it"
         pytest.skip("no training environment here yet: `make run` makes it")
     assert all(number(path.name.removeprefix(f"{package}-").removesuffix(".dist-info")) >= number(floor) for path in found), hole
 

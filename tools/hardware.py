@@ -105,13 +105,20 @@ class Hardware:
         self._lock = Lock()
         self._fixed: tuple[Cpu, tuple[str, ...]] | None = None
 
+    def cores(self) -> int:
+        """How many processor cores this process may use."""
+        return self._processor(read_quota(self._system).cpus)[0].cores
+
+    def _processor(self, quota: float | None) -> tuple[Cpu, tuple[str, ...]]:
+        with self._lock:
+            if self._fixed is None:
+                self._fixed = read_cpu(quota, self._system)
+            return self._fixed
+
     def machine(self) -> Machine:
         """The machine as of now. Never raises for something missing: it is a note."""
         quota = read_quota(self._system)
-        with self._lock:
-            if self._fixed is None:
-                self._fixed = read_cpu(quota.cpus, self._system)
-        cpu, notes = self._fixed
+        cpu, notes = self._processor(quota.cpus)
         memory, memory_notes = _memory(quota.memory_bytes, quota.memory_used_bytes)
         gpus, gpu_notes = read_gpus(self._nvml)
         npu, npu_notes = _npu(self._system)

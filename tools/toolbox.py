@@ -142,7 +142,7 @@ def build_toolbox(places: Places, book: Book) -> Toolbox:
     local = LocalRuns(places, engine.environment)
     reconciler, views = Reconciler(store, local), Views(local)
     files = ServedFiles(places, local, engine)
-    cores, children = hardware.machine().cpu.cores, places.home / "children"
+    cores, children = hardware.cores(), places.home / "children"
     answerer, previews = Answerer(engine, children, cores), PreviewChild(engine, children)
     planning = _Planning(places, catalogue, hardware, refs, counted, files, engine)
     # Any: a protocol's ClassVar is invariant to pyright, so that `Args` of a narrower type would need a cast each.

@@ -101,7 +101,7 @@ def refresh_badge(shop: Shop) -> None:
 def fresh_props(shop: Shop, name: str, props: Mapping[str, Any]) -> dict[str, Any] | None:
     """A stored card's properties as the book has them now; None for what the book does not know."""
     identity = str(props.get("id", ""))
-    if name in ("Plan", "Approval"):
+    if name == "Approval":
         view = shop.approval(identity)
         return approval_card(view) if view is not None else None
     if name == "Run":

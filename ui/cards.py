@@ -1,12 +1,13 @@
 """What a card shows, as plain data: approvals, runs, answers. Pure: the book's view goes in, a card's properties come out."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from agent.events import Choices
 from policies.verdict import ApprovalView
 
-CardName = Literal["Plan", "Approval", "Run", "Answers", "Choices"]
+CardName = Literal["Approval", "Run", "Answers", "Choices"]
 
 TITLES: Mapping[str, str] = {
     "pending": "Waiting for your decision", "approved": "Approved", "consumed": "Approved", "denied": "Denied",
@@ -32,7 +33,8 @@ class Tile(Fact):
 
 
 def approval_card(view: ApprovalView) -> dict[str, Any]:
-    """The properties of a Plan or Approval card. Everything is text from the book; the browser's copy decides nothing.
+    """The properties of an Approval card, with tiles where it shows a plan.
+    Everything is text from the book; the browser's copy decides nothing.
 
     Lines that a tile sums up, and the exact arguments, stand below a fold: on the card, and out of the way.
     """
@@ -40,7 +42,7 @@ def approval_card(view: ApprovalView) -> dict[str, Any]:
     summed = {tile["label"] for tile in tiles} | {EXACT}
     facts = [Fact(label=label, value=value) for label, value in consent_lines(view)]
     return {
-        "card": card_name(view), "id": view.id, "status": view.status, "title": TITLES[view.status], "open": view.status in OPEN,
+        "id": view.id, "status": view.status, "title": TITLES[view.status], "open": view.status in OPEN,
         "tool": view.tool, "target": view.target, "where": view.where, "requester": view.requester, "reason": view.reason,
         "effects": list(view.effects), "tiles": tiles, "lines": [fact for fact in facts if fact["label"] not in summed],
         "details": [fact for fact in facts if fact["label"] in summed], "stop_rules": list(view.stop_rules),
@@ -54,11 +56,6 @@ def consent_lines(view: ApprovalView) -> list[tuple[str, str]]:
     needed = (("Where", view.where), ("Cost", money(view.ceiling, view.currency)), ("Asked by", view.requester))
     given = {label for label, _ in view.lines}
     return [*view.lines, *((label, value) for label, value in needed if label not in given)]
-
-
-def card_name(view: ApprovalView) -> CardName:
-    """A call that comes with a plan gets the plan card, any other the plain one."""
-    return "Plan" if view.plan else "Approval"
 
 
 def money(amount: str, currency: str) -> str:
@@ -109,6 +106,11 @@ def duration(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def moment(utc: str) -> str:
+    """A stored UTC time as a person reads it, to the minute and in the machine's own zone: `2026-12-01 10:00 CET`."""
+    return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def size(count: float) -> str:

@@ -26,7 +26,7 @@ from agent.events import (
 )
 from policies.people import Caller
 from policies.verdict import ApprovalView
-from ui.cards import CardName, answers_card, approval_card, card_name, choices_card, run_card
+from ui.cards import CardName, answers_card, approval_card, choices_card, run_card
 from ui.shop import Shop
 
 PROGRESS_EVERY_S = 0.25
@@ -95,7 +95,7 @@ class Screen:
 
     async def approval(self, view: ApprovalView) -> None:
         """Show an approval's card in its present state."""
-        await self._card(card_name(view), screen_id(self.thread, "approval", view.id), approval_card(view))
+        await self._card("Approval", screen_id(self.thread, "approval", view.id), approval_card(view))
 
     async def run(self, run_id: str) -> None:
         """Show a run's card; the page then follows the run's own stream."""

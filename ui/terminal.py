@@ -27,7 +27,7 @@ from agent.events import (
     TurnEnded,
 )
 from policies.verdict import ApprovalView
-from ui.cards import TITLES, consent_lines, duration, size, span
+from ui.cards import TITLES, consent_lines, duration, moment, size, span
 
 BARS = "▁▂▃▄▅▆▇█"
 LOSSES_SHOWN = 60
@@ -111,7 +111,7 @@ def answers_table(answers: Any) -> RenderableType:
 def approval_panel(view: ApprovalView) -> Panel:
     """An approval as the book has it; plain text only."""
     grid = Table.grid(padding=(0, 2))
-    for label, value in [*consent_lines(view), ("Digest", view.digest), ("Expires", view.expires_at)]:
+    for label, value in [*consent_lines(view), ("Digest", view.digest), ("Expires", moment(view.expires_at))]:
         grid.add_row(Text(label, style="dim"), Text(value))
     parts: list[RenderableType] = [Text(view.reason)] if view.reason else []
     parts += [grid, *(Text(f"· {rule}", style="dim") for rule in view.stop_rules)]

@@ -1,6 +1,24 @@
-// One call that waits for a person. What it shows was written by the server from the book; a click sends an id and a choice, nothing else.
+// One call that waits for a person; a run's plan has its main figures in front. What it shows was written by the server from
+// the book; a click sends an id and a choice, nothing else.
 import { useEffect, useRef, useState } from 'react';
 import { Button } from '@/components/ui/button';
+
+function Lines({ lines, style }) {
+  return (
+    <dl className="lu-lines" style={style}>
+      {(lines || []).flatMap((line, at) => [<dt key={'l' + at}>{line.label}</dt>, <dd key={'v' + at}>{line.value}</dd>])}
+    </dl>
+  );
+}
+
+function Tile({ tile }) {
+  return (
+    <div className="lu-tile">
+      <span className="lu-soft lu-small">{tile.label}</span><b>{tile.value}</b>
+      {tile.note ? <span className="lu-soft lu-small">{tile.note}</span> : null}
+    </div>
+  );
+}
 
 export default function Approval() {
   const [shown, setShown] = useState(props);
@@ -27,38 +45,40 @@ export default function Approval() {
   const done = shown.status === 'consumed' || shown.status === 'approved';
   const tone = shown.open ? 'lu-wait' : done ? 'lu-good' : shown.status === 'denied' ? 'lu-bad' : '';
   const by = shown.decided_by && shown.decided_by.length ? ' by ' + shown.decided_by.join(', ') : '';
+  const plan = !!(shown.tiles && shown.tiles.length);
   return (
-    <div className="lu-card" ref={card} data-testid="approval-card" data-status={shown.status} data-approval={shown.id}>
+    <div className="lu-card" ref={card} data-testid={plan ? 'plan-card' : 'approval-card'} data-status={shown.status} data-approval={shown.id}>
       <div className="lu-head">
-        <span className="lu-title">{shown.tool}</span>
-        <span className="lu-soft">{shown.target}</span>
+        <span className="lu-title">{plan ? 'Plan' : shown.tool}</span>
+        <span className="lu-soft">{plan ? shown.tool + ' · ' + shown.where : shown.target}</span>
         <span className={'lu-pill ' + tone} data-testid="approval-status">{shown.title}{by}</span>
       </div>
-      {shown.reason ? <p className="lu-soft">{shown.reason}</p> : null}
-      <dl className="lu-lines">
-        {(shown.lines || []).flatMap((line, at) => [<dt key={'l' + at}>{line.label}</dt>, <dd key={'v' + at}>{line.value}</dd>])}
-      </dl>
-      {shown.details && shown.details.length ? (
-        <details className="lu-fold"><summary>Exact arguments</summary>
-          <dl className="lu-lines" style={{ marginTop: 8 }}>
-            {shown.details.flatMap((line, at) => [<dt key={'l' + at}>{line.label}</dt>, <dd key={'v' + at}>{line.value}</dd>])}
-          </dl>
-        </details>
-      ) : null}
+      {plan ? <div className="lu-tiles">{shown.tiles.map((tile) => <Tile key={tile.label} tile={tile} />)}</div> : null}
+      {!plan && shown.reason ? <p className="lu-soft">{shown.reason}</p> : null}
+      <Lines lines={shown.lines} />
       {shown.stop_rules && shown.stop_rules.length ? (
         <ul className="lu-rules">{shown.stop_rules.map((rule) => <li key={rule}>Standing rule: {rule}</li>)}</ul>
       ) : null}
-      {shown.outcome ? <p data-testid="approval-outcome">{shown.outcome}</p> : null}
+      {shown.details && shown.details.length ? (
+        <details className="lu-fold" data-testid="approval-details">
+          <summary>{plan ? 'Every figure and the exact arguments' : 'Exact arguments'}</summary>
+          <Lines lines={shown.details} style={{ marginTop: 8 }} />
+        </details>
+      ) : null}
+      {shown.outcome ? <p className="lu-say" data-testid="approval-outcome">{shown.outcome}</p> : null}
       {words ? <p className="lu-say lu-bad" data-testid="approval-words">{words}</p> : null}
       <div className="lu-foot">
         {shown.open ? (
           <>
-            <Button data-testid="approve" disabled={!!busy} onClick={() => press('approve')}>{busy === 'approve' ? 'Working…' : 'Approve'}</Button>
+            <Button data-testid="approve" disabled={!!busy} onClick={() => press('approve')}>
+              {busy === 'approve' ? 'Working…' : plan ? 'Approve and start' : 'Approve'}
+            </Button>
             <Button data-testid="deny" variant="outline" disabled={!!busy} onClick={() => press('deny')}>Deny</Button>
           </>
         ) : null}
         <span className="lu-soft lu-small lu-end">
-          {shown.id} · digest {shown.digest}{shown.open ? ' · expires ' + new Date(shown.expires_at).toLocaleString() : ''}
+          asked by {shown.requester} · {shown.id} · digest {shown.digest}
+          {shown.open ? ' · expires ' + new Date(shown.expires_at).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' }) : ''}
         </span>
       </div>
     </div>

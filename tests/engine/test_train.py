@@ -72,28 +72,55 @@ def test_a_run_reaches_out_to_nobody(finished: Path, environ: dict[str, str]) ->
     assert not attempts.exists(), attempts.read_text(encoding="utf-8")
 
 
+def losses(folder: Path) -> list[float]:
+    """The loss of every step."""
+    return [event["loss"] for event in events_of(folder, "step")]
+
+
+def adapter(folder: Path) -> bytes:
+    """The tuned weights, byte for byte."""
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def test_neither_evaluating_nor_saving_changes_what_is_learned(finished: Path, new_run: NewRun, start: Start) -> None:
+    folder = new_run(export=None, eval_steps=50, save_steps=50)
+    child = start(folder, "train", ".")
+    child.communicate(timeout=100)
+    assert child.returncode == 0
+    assert losses(folder) == losses(finished)
+    assert adapter(folder) == adapter(finished)
+
+
+def stop_at_the_first_step(new_run: NewRun, start: Start) -> tuple[Path, subprocess.Popen[str], float]:
+    """A run of six steps that is asked to stop at its first: its folder, its ended process, and the seconds that took."""
+    folder = new_run(export=None, max_steps=6, save_steps=50)
+    child = start(folder, "train", ".")
+    wait_for(child, folder, "step", 1)
+    asked = time.monotonic()
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    return folder, child, time.monotonic() - asked
+
+
 def test_a_stopped_run_resumes_at_its_step_and_ends_as_an_undisturbed_one(finished: Path, new_run: NewRun, start: Start) -> None:
     # Six tiny steps can be over before the signal arrives: another try then, but an engine that is deaf to it fails here.
     for _ in range(5):
-        folder = new_run(export=None, max_steps=6, save_steps=50)
-        child = start(folder, "train", ".")
-        wait_for(child, folder, "step", 1)
-        asked = time.monotonic()
-        child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=60)
+        folder, child, took_s = stop_at_the_first_step(new_run, start)
         if child.returncode != 0:
             break
+    else:
+        pytest.fail("five runs in a row ended as if nobody had asked them to stop")
     stopped = result_of(folder)
     assert child.returncode == 75 and stopped["outcome"] == "cancelled" and 1 <= stopped["step"] < 6
-    assert time.monotonic() - asked < 20
+    assert took_s < 20
     assert events_of(folder)[-1]["outcome"] == "cancelled"
 
     child = start(folder, "train", ".")
     child.communicate(timeout=120)
     assert child.returncode == 0
     assert [event["step"] for event in events_of(folder, "step")] == [1, 2, 3, 4, 5, 6]
-    undisturbed = [event["loss"] for event in events_of(finished, "step")]
-    assert [event["loss"] for event in events_of(folder, "step")] == pytest.approx(undisturbed, abs=1e-6)
+    assert losses(folder) == losses(finished)
+    assert adapter(folder) == adapter(finished)
     assert len(json.loads((folder / "started.json").read_text(encoding="utf-8"))["attempts"]) == 2
     assert result_of(folder)["served_dir"] is None
 

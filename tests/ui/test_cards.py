@@ -8,7 +8,7 @@ import pytest
 from agent.events import Choices
 from policies.verdict import ApprovalView
 from tests.ui.fakes_run import ANSWERS, LINES, PLAN, FakeRun
-from ui.cards import answers_card, approval_card, card_name, choices_card, duration, money, plan_tiles, run_card, size
+from ui.cards import answers_card, approval_card, choices_card, duration, moment, money, plan_tiles, run_card, size
 
 VIEW = ApprovalView(
     id="3f2a91c0", tool="start_finetune", status="pending", requester="owner", thread="t", digest="9f86d081", effects=("LOCAL",),
@@ -18,8 +18,8 @@ VIEW = ApprovalView(
 
 
 def test_a_call_with_a_plan_gets_the_plan_card_and_any_other_the_plain_one():
-    assert card_name(VIEW) == "Plan"
-    assert card_name(replace(VIEW, plan={})) == "Approval"
+    assert approval_card(VIEW)["tiles"]
+    assert approval_card(replace(VIEW, plan={}))["tiles"] == []
 
 
 def test_a_waiting_card_is_open_and_shows_what_consent_needs():
@@ -95,3 +95,13 @@ def test_a_result_without_answers_makes_no_card(result: dict[str, object]):
 def test_choices_become_buttons_that_say_a_sentence():
     card = choices_card(Choices("t", "1", (("Tune", "Tune the bundled model"),)))
     assert card["options"] == [{"label": "Tune", "sentence": "Tune the bundled model"}]
+
+
+def test_a_time_is_shown_to_the_minute_in_the_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "Etc/GMT-2")
+    time.tzset()
+    try:
+        assert moment("2026-12-01T07:30:37.358214Z") == "2026-12-01 09:30 +02"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -52,7 +52,7 @@ class Kept:
         self.user = ""
 
     def fresh(self, name: str, props: Any) -> dict[str, Any] | None:
-        return {**props, "status": "consumed"} if name == "Plan" else None
+        return {**props, "status": "consumed"} if name == "Approval" else None
 
     async def forget(self, thread: str) -> None:
         self.forgotten.append(thread)
@@ -92,14 +92,14 @@ async def test_a_step_comes_back_with_its_json_decoded(kept: Kept):
 
 async def test_a_card_comes_back_with_what_the_book_says_now(kept: Kept):
     message = await kept.say("t1", "hello")
-    for name in ("Plan", "Answers"):
+    for name in ("Approval", "Answers"):
         await kept.store.create_element(CustomElement(
             name=name, id=f"e-{name}", props={"id": "3f2a91c0", "status": "pending"}, thread_id="t1", for_id=message,
         ))
     thread = await kept.store.get_thread("t1")
     assert thread is not None
     props = {each.get("name"): each.get("props") for each in thread["elements"] or []}
-    assert props == {"Plan": {"id": "3f2a91c0", "status": "consumed"}, "Answers": {"id": "3f2a91c0", "status": "pending"}}
+    assert props == {"Approval": {"id": "3f2a91c0", "status": "consumed"}, "Answers": {"id": "3f2a91c0", "status": "pending"}}
     files = [path for path in kept.storage.root.rglob("*") if path.is_file()]
     assert {path.relative_to(kept.storage.root).parts[0] for path in files} == {kept.user}
 
@@ -146,7 +146,7 @@ async def test_another_persons_threads_are_not_listed(kept: Kept):
 
 async def test_deleting_a_thread_forgets_its_conversation_and_its_files(kept: Kept):
     message = await kept.say("t1", "hello")
-    await kept.store.create_element(CustomElement(name="Plan", id="e1", props={"id": "x"}, thread_id="t1", for_id=message))
+    await kept.store.create_element(CustomElement(name="Approval", id="e1", props={"id": "x"}, thread_id="t1", for_id=message))
     await kept.store.delete_thread("t1")
     assert kept.forgotten == ["t1"] and await kept.store.get_thread("t1") is None
     assert not [path for path in kept.storage.root.rglob("*") if path.is_file()]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tools.engine.checkpoints import seal
@@ -94,6 +95,17 @@ class Reporter(TrainerCallback):
             raise Cancelled
 
 
+def keep_quantised_weights(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights at the first evaluation on a processor with AVX512-BF16.
+
+    The packed form rounds the scales to bfloat16 and stays for training, so that the weights a run trains on would depend on
+    when it was evaluated, saved or resumed (bitsandbytes 0.50.2, `Linear4bit.forward`, 2026-11).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 @contextmanager
 def reported(reporter: Reporter) -> Iterator[None]:
     """While this is open, the Trainer that Olive builds reports, can be stopped and writes safetensors only.
@@ -112,6 +124,7 @@ def reported(reporter: Reporter) -> Iterator[None]:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.add_callback(reporter)
+            keep_quantised_weights(self.model)
 
         def train(self, *args: Any, **kwargs: Any) -> Any:
             """Train, and remember what ended it."""
@@ -123,9 +136,14 @@ def reported(reporter: Reporter) -> Iterator[None]:
                 raise
 
         def _evaluate(self, *args: Any, **kwargs: Any) -> Any:
-            """Evaluate, unless a stop comes: then save here and end."""
+            """Evaluate, unless a stop comes: then save here and end.
+
+            An evaluation draws random numbers for its loader; with the state put back, a run that was stopped inside one
+            goes on with the dropout masks of an undisturbed run.
+            """
             try:
-                return super()._evaluate(*args, **kwargs)
+                with torch.random.fork_rng():
+                    return super()._evaluate(*args, **kwargs)
             except EvaluationStopped:
                 self.control.should_evaluate = False
                 self.control.should_save = True
