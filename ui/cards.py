@@ -34,9 +34,9 @@ class Tile(Fact):
 
 def approval_card(view: ApprovalView) -> dict[str, Any]:
     """The properties of an Approval card, with tiles where it shows a plan.
-    Everything is text from the book; the browser's copy decides nothing.
 
-    Lines that a tile sums up, and the exact arguments, stand below a fold: on the card, and out of the way.
+    Everything is text from the book; the browser's copy decides nothing. Lines that a tile
+    sums up, and the exact arguments, stand below a fold: on the card, and out of the way.
     """
     tiles = plan_tiles(view.plan, view.ceiling, view.currency)
     summed = {tile["label"] for tile in tiles} | {EXACT}
