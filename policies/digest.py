@@ -3,10 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from policies.audit.record import canonical
-from policies.proposal import Cost, Effect, Proposal, Trait, Unpriced
+from policies.proposal import Cost, Effect, Order, Proposal, Trait, Unpriced
+
+_BOUND = ("effects", "target", "where", "owner", "traits", "supersedes", "stop_rules", "orders", "region", "sku", "max_minutes", "leaves")
 
 
 def sha256_json(value: Any) -> str:
@@ -25,6 +28,8 @@ def proposal_as_json(proposal: Proposal) -> dict[str, Any]:
         "effects": sorted(proposal.effects), "target": proposal.target, "where": proposal.where, "cost": priced,
         "owner": proposal.owner, "traits": sorted(proposal.traits), "supersedes": proposal.supersedes,
         "card": [list(line) for line in proposal.card], "stop_rules": list(proposal.stop_rules),
+        "orders": [asdict(order) for order in proposal.orders], "evidence": sorted(proposal.evidence),
+        "region": proposal.region, "sku": proposal.sku, "max_minutes": proposal.max_minutes, "leaves": proposal.leaves,
         "plan": json.loads(json.dumps(proposal.plan, default=_unjson)),
     }
 
@@ -37,6 +42,9 @@ def proposal_from_json(found: Mapping[str, Any]) -> Proposal:
         cost=Unpriced(cost["unpriced"]) if "unpriced" in cost else Cost(**cost),
         owner=found["owner"], traits=frozenset(Trait(one) for one in found["traits"]), supersedes=found["supersedes"],
         card=tuple((label, value) for label, value in found["card"]), stop_rules=tuple(found["stop_rules"]), plan=found["plan"],
+        orders=tuple(Order(**order) for order in found.get("orders", ())), evidence=tuple(found.get("evidence", ())),
+        region=found.get("region", ""), sku=found.get("sku", ""), max_minutes=found.get("max_minutes", 0),
+        leaves=found.get("leaves", ""),
     )
 
 
@@ -64,8 +72,8 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             return "its currency"
         if after["ceiling_micros"] > before["ceiling_micros"]:
             return "its ceiling, which rose"
-    for field in ("effects", "target", "where", "owner", "traits", "supersedes", "stop_rules"):
-        if old[field] != new[field]:
+    for field in _BOUND:
+        if old.get(field) != new.get(field):
             return f"its {field.replace('_', ' ')}"
     for path in sorted(set(_digests(old["plan"])) | set(_digests(new["plan"]))):
         if _digests(old["plan"]).get(path) != _digests(new["plan"]).get(path):

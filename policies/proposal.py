@@ -51,6 +51,21 @@ FREE = Cost(0, 0, basis="runs on this machine")
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """A standing order: a stop that comes with the approval, and that the reconciler proposes as `system` when it is due."""
+
+    kind: Literal["deadline", "cap", "expiry", "silence", "no_start", "finished", "second_execution"]
+    text: str
+    """The rule as the card shows it."""
+    tool: str
+    """The tool that stops the target."""
+    argument: str
+    """The name of its one argument; its value is the id that the performed call gave back under the same name."""
+    due_s: int | None = None
+    """Seconds after the call began; None: due when the stopping tool's own proposal brings the evidence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """One proposed call. Built without side effects; every field is covered by the action digest."""
 
@@ -67,6 +82,18 @@ class Proposal:
     card: tuple[tuple[str, str], ...] = ()
     """Label and value of each line of the consent card, written by the tool from its arguments; plain text."""
     stop_rules: tuple[str, ...] = ()
-    """Standing orders that come with the approval."""
+    """Stop rules that the target keeps by itself, as the card shows them."""
     plan: Mapping[str, JsonValue] = field(default_factory=dict)
     """The same facts as data, for a plan card and for JSON."""
+    orders: tuple[Order, ...] = ()
+    """Standing orders that come with the approval; the card shows their texts after `stop_rules`."""
+    evidence: tuple[str, ...] = ()
+    """For a stop: the kinds of standing order whose condition the tool itself found to hold now."""
+    region: str = ""
+    """The cloud region; empty on this machine."""
+    sku: str = ""
+    """The paid hardware, by the provider's own name; empty on this machine."""
+    max_minutes: int = 0
+    """How long it may run and cost money; 0 where nothing is paid by time."""
+    leaves: str = ""
+    """What data leaves the machine it is on, in words; empty when none does."""

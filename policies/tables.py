@@ -16,6 +16,25 @@ people = Table(
     Column("created_at", String, nullable=False),
 )
 
+identities = Table(
+    "identities", metadata,
+    Column("provider", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("person", String, ForeignKey("people.id"), nullable=False),
+    Column("linked_via", String, nullable=False),
+    Column("linked_at", String, nullable=False),
+    Index("ix_identities_person", "person"),
+)
+
+identity_codes = Table(
+    "identity_codes", metadata,
+    Column("code_hash", String, primary_key=True),
+    Column("person", String, ForeignKey("people.id"), nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("expires_at", String, nullable=False),
+    Column("used_at", String),
+)
+
 calls = Table(
     "calls", metadata,
     Column("call_id", String, primary_key=True),
@@ -88,6 +107,34 @@ ledger = Table(
     Column("currency", String, nullable=False),
     Column("basis", Text, nullable=False, server_default=""),
     Index("ix_ledger_call", "call_id"),
+    Index("ix_ledger_person", "person", "at"),
+)
+
+tokens = Table(
+    "tokens", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("turn", String, nullable=False),
+    Column("person", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Index("ix_tokens_person", "person", "at"),
+    Index("ix_tokens_turn", "turn"),
+)
+
+standing_orders = Table(
+    "standing_orders", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("approval_id", String, ForeignKey("approvals.id"), nullable=False),
+    Column("tool", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("due_at", String),
+    Column("created_at", String, nullable=False),
+    Column("ended_at", String),
+    Index("ix_standing_orders_target", "target", "ended_at"),
 )
 
 audit = Table(
@@ -105,6 +152,38 @@ audit_originals = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("salt", LargeBinary, nullable=False),
     Column("original", LargeBinary, nullable=False),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints", metadata,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("root", String, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+audit_witnessed = Table(
+    "audit_witnessed", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("witness", String, nullable=False),
+    Column("at", String, nullable=False),
+    Column("receipt", Text, nullable=False, server_default=""),
+    Column("error", Text, nullable=False, server_default=""),
+    Index("ix_audit_witnessed", "witness", "size"),
+)
+
+audit_exports = Table(
+    "audit_exports", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("format", String, nullable=False),
+    Column("first_seq", Integer, nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
 )
 
 policy_loads = Table(
