@@ -8,7 +8,7 @@ ENGINE_TESTS ?= tests/engine
 BROWSER_TESTS ?= tests/browser
 PYTEST_ARGS ?=
 
-.PHONY: run prepare test check bench newcomer locks clean help
+.PHONY: run prepare test check bench mutate hammer newcomer locks clean help
 .DEFAULT_GOAL := help
 
 run: ## set everything up and serve the chat at http://127.0.0.1:8000
@@ -34,6 +34,14 @@ check: ## lint, types (once for each environment), the walls between the rooms, 
 bench: ## the figures: a table with machine, versions, medians and ratios
 	@$(PYTHON) -m install checks
 	$(CHAT) -m bench.run $(BENCH)
+
+mutate: ## take each condition of the gate away in turn; at least one test must fail
+	@$(PYTHON) -m install checks
+	$(CHAT) -m tests.mutate $(MUTATE)
+
+hammer: ## the long forms of the audit log's tests: 500 kills, every byte, a million records
+	@$(PYTHON) -m install checks
+	$(CHAT) -m tests.hammer $(HAMMER)
 
 newcomer: ## clone into an empty folder with an empty home, follow the README, time each milestone
 	@$(PYTHON) -m install newcomer $(NEWCOMER)

@@ -1,5 +1,7 @@
 """The one place where the rooms meet: builds the door, and the workshop on top of it."""
 
+from pathlib import Path
+
 from agent.brain.brain import Brain
 from agent.brain.choose import choose_brain
 from agent.door import Door
@@ -7,9 +9,10 @@ from agent.home import HomeLock, prepare_home
 from agent.secrets import SecretStore
 from agent.settings import Settings, SettingsError
 from agent.workshop import Workshop
-from policies.book import Book
+from policies.book import Book, BookBroken
 from policies.gateway import Gateway
 from policies.people import People
+from policies.tool import ToolFailed
 from tools.places import Places
 from tools.toolbox import build_toolbox
 
@@ -17,12 +20,19 @@ from tools.toolbox import build_toolbox
 def build_door(settings: Settings, *, lock: HomeLock | None = None) -> Door:
     """Open a home under its lock: enough for `call`. `lock` is one already taken by this process.
 
-    Raises ToolFailed: kind `locked` when another process serves the home.
+    Raises ToolFailed: kind `locked` when another process serves the home, `book` when its book or its keys cannot be used.
     """
     if settings.database_url:
         raise SettingsError("LUTHIER_DATABASE_URL cannot be used yet", "this version keeps its book in SQLite.", "Leave it unset.")
     home = prepare_home(settings.home)
     lock = (lock or HomeLock(home)).take()
+    try:
+        return _open(settings, home, lock)
+    except BookBroken as broken:
+        raise ToolFailed(broken.what, broken.because, broken.try_next, kind="book") from broken
+
+
+def _open(settings: Settings, home: Path, lock: HomeLock) -> Door:
     try:
         places = build_places(settings)
         book = Book.open(home / "book.sqlite")

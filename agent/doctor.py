@@ -7,13 +7,22 @@ from typing import Any
 from agent.brain.brain import Brain
 from agent.brain.choose import offers
 from agent.door import Door
+from agent.records import Records
+from agent.rulebook import Rulebook
 from agent.settings import unknown_settings
 
 
-def examine(door: Door, brain: Brain) -> dict[str, Any]:
+def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> dict[str, Any]:
     """Facts by name, and `problems`: (what, remedy) pairs, the first to be mended first."""
     settings, places = door.settings, door.places
+    policy, record = rulebook.state(), records.state()
     problems: list[dict[str, str]] = []
+    if policy["alarm"]:
+        problems.append({"what": policy["alarm"], "remedy": "`python -m ui policy test` says what is wrong with the files."})
+    for each in record["witnesses"]:
+        if each["error"]:
+            problems.append({"what": f"The witness {each['witness']} has no copy of the record: {each['error']}",
+                             "remedy": "Runs and chats go on; mend it so that nobody could rewrite the record unseen."})
     if not places.engine_python.exists():
         problems.append(
             {"what": f"The training environment is missing: {places.engine_python}", "remedy": "Run `make run` once; it prepares it."}
@@ -46,6 +55,8 @@ def examine(door: Door, brain: Brain) -> dict[str, Any]:
         "solo_note": "One person lives here: they may approve their own proposals."
         if door.people.solo()
         else "Requests are approved by someone else.",
+        "policy": policy,
+        "record": record | {"witnesses": [f"{each['witness']}: the first {each['size']} records" for each in record["witnesses"]]},
         "approvals_waiting": len(door.gateway.pending()),
         "disk_free_bytes": free,
         "tools": sorted(door.toolbox.tools),

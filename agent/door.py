@@ -12,7 +12,7 @@ from agent.secrets import SecretStore
 from agent.settings import Settings
 from policies.book import Book
 from policies.gateway import Gateway
-from policies.people import Caller
+from policies.people import Caller, People
 from policies.tool import Tool
 
 
@@ -80,12 +80,6 @@ class Hands(Protocol):
     def close(self) -> None: ...
 
 
-class Household(Protocol):
-    """Who lives here, as far as faces must say so."""
-
-    def solo(self) -> bool: ...
-
-
 @dataclass(frozen=True)
 class Door:
     """Enough for `call`; `close` gives everything back, in the right order."""
@@ -95,12 +89,13 @@ class Door:
     book: Book
     gateway: Gateway
     toolbox: Hands
-    people: Household
+    people: People
     secrets: SecretStore
     lock: HomeLock
 
     def close(self) -> None:
-        """End the answering child, close the book, release the lock. Runs go on."""
+        """End the answering child, sign the record, close the book, release the lock. Runs go on."""
         self.toolbox.close()
+        self.gateway.close()
         self.book.close()
         self.lock.release()

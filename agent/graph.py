@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, SummarizationMiddleware, ToolCallLimitMiddleware
+from langchain.agents.middleware.summarization import DEFAULT_SUMMARY_PROMPT
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 
@@ -15,6 +16,7 @@ from agent.fallback import Fallback
 from agent.guard import Guard
 from agent.handles import build_handles
 from agent.memory import require_strict
+from agent.metering import Metering, metered_summariser
 from agent.standing import Standing
 from policies.gateway import Gateway
 from policies.tool import Tool
@@ -38,8 +40,12 @@ def build_graph(
     ]
     if brain.hosted:
         around += [
-            SummarizationMiddleware(brain.model, trigger=("tokens", SUMMARISE_AT_TOKENS), keep=("messages", KEEP_MESSAGES)),
+            SummarizationMiddleware(
+                brain.model, trigger=("tokens", SUMMARISE_AT_TOKENS), keep=("messages", KEEP_MESSAGES),
+                summarizer=metered_summariser(brain.model, brain.name, gateway.tokens, DEFAULT_SUMMARY_PROMPT),
+            ),
             Fallback(brain),
+            Metering(gateway.tokens, brain),
         ]
     return create_agent(
         brain.model,

@@ -42,7 +42,7 @@ def for_model(answer: Answer, left_out: tuple[str, ...] = ()) -> dict[str, Any]:
     """The model's side of an answer: typed facts, the reason and the remedy, never a face's result."""
     facts: dict[str, Any] = {"status": answer.status, **answer.for_brain}
     if answer.reason:
-        facts["reason"] = answer.reason
+        facts.setdefault("reason", answer.reason)
     if answer.remedy:
         facts["remedy"] = answer.remedy
     if answer.approval is not None and answer.status == "waiting":

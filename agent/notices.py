@@ -43,7 +43,7 @@ class Told:
             f"[Notice from Luthier, not from the person] {body}",
             name=MARK,
             id=f"notice-{self.id}",
-            additional_kwargs={MARK: {"kind": self.kind, "text": self.text, "facts": dict(self.facts)}},
+            additional_kwargs={MARK: {"kind": self.kind, "facts": dict(self.facts)}},
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from agent.door import Hands, LogLines, RunFacts
-from policies.people import Caller
+from policies.people import SEES_ALL, Caller
 from policies.tool import ToolFailed
 
 PAUSE_S = 0.5
@@ -14,16 +14,19 @@ ENDED = frozenset({"finished", "failed", "cancelled", "interrupted", "lost"})
 
 
 class Watching:
-    """Reads runs for one caller; another person's run does not exist for them."""
+    """Reads runs for one caller; another person's run does not exist for who is no owner, approver or auditor."""
 
-    def __init__(self, hands: Hands, hurry: Callable[[], None] = lambda: None, pause_s: float = PAUSE_S) -> None:
-        """`hurry` is called when a run's folder says that it ended and the book does not yet."""
-        self._hands, self._hurry, self._pause_s = hands, hurry, pause_s
+    def __init__(
+        self, hands: Hands, hurry: Callable[[], None] = lambda: None, pause_s: float = PAUSE_S,
+        role: Callable[[str], str] = lambda person: "",
+    ) -> None:
+        """`hurry` is called when a run's folder says that it ended and the book does not yet; `role` gives a person's role."""
+        self._hands, self._hurry, self._pause_s, self._role = hands, hurry, pause_s, role
 
     def run(self, run_id: str, caller: Caller) -> RunFacts | None:
-        """One run, or None when there is none of this person's with that id."""
+        """One run, or None when there is none with that id that is this person's, or everybody's to see."""
         view = self._hands.run_view(run_id)
-        return view if view is not None and view.owner == caller.person else None
+        return view if view is not None and (view.owner == caller.person or self._role(caller.person) in SEES_ALL) else None
 
     async def log(self, run_id: str, caller: Caller, offset: int | None = None, lines: int | None = None) -> LogLines:
         """Redacted output from a byte offset on, or the last lines. Raises ToolFailed when there is no such run."""

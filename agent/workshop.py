@@ -6,27 +6,33 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from sqlalchemy import select
 
+from agent.archive import Archive
 from agent.brain.brain import Badge, Brain
 from agent.context import TurnContext
 from agent.doctor import examine
 from agent.door import Door, LogLines, RunFacts
 from agent.events import ApprovalChanged, ApprovalWanted, Event, Problem, RunShown, ToolEnded, TurnEnded
 from agent.graph import build_graph
+from agent.household import Household
+from agent.inbox import Inbox
 from agent.links import Links
 from agent.memory import open_memory, prune
 from agent.notices import NoticeBook, Told, add_outcome, add_run_end
+from agent.records import Records
 from agent.refusal import refuse_words
 from agent.registering import keep_upload, register_model
+from agent.rulebook import Rulebook
 from agent.telling import Telling
 from agent.threads import Threads
 from agent.turn import TurnRunner
 from agent.watching import Watching
+from policies.approvals import Word
 from policies.book import now_text
 from policies.people import Caller
 from policies.tables import datasets, thread_runs
@@ -45,8 +51,10 @@ class Workshop:
         self._threads = Threads()
         self._telling = Telling(NoticeBook(door.book), self._hear, self._begin)
         self._links = Links(door.book)
+        self.household, self.inbox = Household(door, self._links), Inbox(door)
+        self.records, self.archive, self.rulebook = Records(door), Archive(door), Rulebook(door)
         self._hurry = asyncio.Event()
-        self._watching = Watching(door.toolbox, self._hurry.set)
+        self._watching = Watching(door.toolbox, self._hurry.set, role=door.people.role)
         self._memory: AsyncSqliteSaver | None = None
         self._runner: TurnRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,6 +71,7 @@ class Workshop:
         self._begin(self._telling.loop())
         self._begin(self._every(self._look_s, self._look, self._hurry))
         self._begin(self._every(self._sweep_s, self.door.gateway.sweep, asyncio.Event()))
+        self._begin(self._every(self._sweep_s, self.archive.tell_witnesses, asyncio.Event()))
 
     async def close(self) -> None:
         """End loops and listeners and close the memory; the door stays open for its owner to close."""
@@ -110,7 +119,7 @@ class Workshop:
         """
         return self._threads.listen(thread, ear)
 
-    async def decide(self, approval_id: str, answer: Literal["approve", "deny"], caller: Caller, why: str = "") -> Decision:
+    async def decide(self, approval_id: str, answer: Word, caller: Caller, why: str = "") -> Decision:
         """One person's yes or no; with the last one needed the gateway performs the recorded call."""
         return await self.door.gateway.decide(approval_id, answer, caller, why)
 
@@ -172,11 +181,11 @@ class Workshop:
 
     async def doctor(self) -> dict[str, Any]:
         """What a person needs to know when something does not work."""
-        return await asyncio.to_thread(examine, self.door, self._brain)
+        return await asyncio.to_thread(examine, self.door, self._brain, self.records, self.rulebook)
 
     def make_link(self, person: str = "owner") -> str:
-        """A token for a one-time sign-in link."""
-        return self._links.make(person)
+        """A token for a one-time sign-in link. Raises ToolFailed for somebody who may not sign in."""
+        return self.household.make_link(person)
 
     def use_link(self, token: str) -> str | None:
         """The person who may enter with this token, once; a sign-in is recorded."""
@@ -184,6 +193,10 @@ class Workshop:
         if person is not None and self._memory is not None:
             self._begin(self.door.gateway.note("auth", "signed_in", Caller(person, "web", "link")))
         return person
+
+    async def note_stranger(self, uid: int) -> None:
+        """Keep a record that another user of this machine came to the control socket and was sent away."""
+        await self.door.gateway.note("auth", "control_refused", Caller("", "cli", "peer uid"), {"uid": uid})
 
     def revoke(self, session_hash: str) -> None:
         """Sign a session out for good."""

@@ -56,10 +56,11 @@ def main() -> None:
         }
 
     transformers.set_seed(spec.get("seed", 0))
-    load: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
+    dtype = getattr(torch, spec["dtype"])
+    load: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
     if spec["method"] == "qlora":
         load["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
     base = AutoModelForCausalLM.from_pretrained(model_dir, **load)
     for parameter in base.parameters():

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tools.engine.environment import choose_dtype, cpu_flags  # noqa: E402
+
 LIMITS = {"qlora": 1.05, "lora": 1.20}
 FIRST, LAST = 3, 20
 
@@ -29,7 +32,7 @@ def write_run(folder: Path, model: Path, **fields: Any) -> Path:
     spec = {
         "run_id": "0000000000", "model_id": "bundled", "model_dir": str(model), "model_digest": "bench", "data_dir": str(data),
         "data_digest": "bench", "epochs": 100, "learning_rate": 1e-3, "batch_size": 4, "score_rows": 0, "export": None,
-        "save_steps": 1000, "eval_steps": 1000,
+        "save_steps": 1000, "eval_steps": 1000, "dtype": choose_dtype("auto", "cpu", cpu_flags()),
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps({**spec, **fields}), encoding="utf-8")
     return folder

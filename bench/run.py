@@ -1,6 +1,6 @@
 """`python -m bench.run [GROUP …]`: every group of figures, each in a process of its own, and one table of all.
 
-Groups: server, turn, stages, qlora, lora, answers, seeds.
+Groups: server, turn, runs, stages, policy, gate, audit, qlora, lora, answers, seeds, stop.
 """
 
 import json
@@ -12,11 +12,11 @@ from typing import Any
 
 from bench.figure import ROOT, Figure, machine, table, versions
 
-OURS = ("server", "turn", "stages")
+OURS = ("server", "turn", "runs", "stages", "policy", "gate", "audit")
 """Modules of `bench` that print their figures as JSON on the last line."""
 PAIRS = {"qlora": 1.05, "lora": 1.20}
 """Method → the limit of cpu-seconds a step against a bare script."""
-GROUPS = (*OURS, *PAIRS, "answers", "seeds")
+GROUPS = (*OURS, *PAIRS, "answers", "seeds", "stop")
 
 
 def last_line(command: Sequence[str]) -> Any:
@@ -38,6 +38,8 @@ def measure(group: str) -> list[Figure]:
             return training(group, last_line([engine, "bench/engine_pairs.py", "--method", group]))
         if group == "seeds":
             return seeds(last_line([engine, "bench/engine_seeds.py"]))
+        if group == "stop":
+            return stops(last_line([engine, "bench/engine_stop.py"]))
         return answers(last_line([engine, "bench/answer_bare.py"]))
     except RuntimeError as error:
         return [Figure(group, float("nan"), "", 0, note=str(error))]
@@ -61,6 +63,12 @@ def seeds(facts: Mapping[str, Any]) -> list[Figure]:
     """What 60 steps on the sample are worth, in the worst of the seeds."""
     note = ", ".join(f"seed {one['seed']}: {one['before']} → {one['after']} %" for one in facts["seeds"])
     return [Figure("held-out exact match, 60 QLoRA steps, least lift", facts["least_lift"], "points", 20, "higher", note)]
+
+
+def stops(facts: Mapping[str, Any]) -> list[Figure]:
+    """How long a person waits for a run to be gone."""
+    note = f"gone after {facts['stop_s']} s, slowest steps {facts['step_s']} s"
+    return [Figure("stop of a training run, worst of five, beyond one step", facts["beyond_one_step_s"], "s", facts["limit_s"], note=note)]
 
 
 def main(words: list[str]) -> int:

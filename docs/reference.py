@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from docs.states import runs_page
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = {
     "inspect_hardware": "`cpu{name,cores,isa}`, `memory{total_bytes,available_bytes}`, `gpus[]`, `npu`, `disk{free_bytes}`, `os`, "
@@ -19,15 +21,21 @@ RESULTS = {
     "preview_dataset": "`rows[]`; with `model` also `rendered`, `tokens[]`, `in_loss[]`",
     "estimate_cost": "`fits`, `memory{low_bytes,likely_bytes,high_bytes}`, `time{low_s,likely_s,high_s}`, "
                      "`cost{likely,ceiling,currency,price_date}`, `where`, `assumptions[]`",
-    "start_finetune": "`run_id`, `state`, `plan`",
+    "start_finetune": "`run_id`, `state`, `plan`; `waits` when it is queued; of a sweep also `sweep`, `run_ids[]`",
     "list_runs": "`runs[]`",
     "run_status": "`run_id`, `state`, `step`, `steps`, `epoch`, `loss`, `eval_loss`, `tokens_per_s`, `eta_s`, `spent`, "
-                  "`peak_memory_bytes`, `where`, `reason`",
+                  "`peak_memory_bytes`, `where`, `reason`; while it is queued `place`, `expected_start`, `expected_start_s`",
     "tail_logs": "`lines[]` (redacted; for faces only), `offset`",
     "cancel_run": "`run_id`, `state`",
     "resume_run": "`run_id`, `state`",
+    "compare_runs": "`runs[]`, `table{columns,rows}`, `curves{run_id:{loss,eval_loss}}`, `differs[]`, `best`, `same_data`, `sweep`",
     "evaluate_model": "`baseline`, `tuned`, `exported`, `gain{value,ci_low,ci_high,p}`, `forgetting`, `verdict`",
     "export_model": "`path`, `files[]`, `parity{}`",
+    "explain_policy": "`verdict`, `reason`, `remedy`, `quorum`, `effects[{effect,decision,rules[{id,says}],reason,remedy}]`, "
+                      "`changes[{fact,verdict}]`, `policy{hash,source,alarm}`, `notes[]`",
+    "test_policy": "`ok`, `cases`, `failed`, `failures[{file,name,wanted,got,words}]`, `alarm`, `source`, `hash`",
+    "spend_report": "`reserved`, `settled`, `billed`, `currency`, `by_run[{run_id,tool,reserved,settled}]`, "
+                    "`budgets[{name,cap,used,left}]`, `tokens{today,cap,left}`",
     "ask_model": "`answers[{model,adapter,precision,text,tokens_per_s}]`",
 }
 """What a result holds for faces and `--json`."""
@@ -39,11 +47,13 @@ GATES = {
 }
 KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no"}
 RULES = {
-    "read": "Looking. Free for every known person, at what is theirs or nobody's.",
+    "read": "Looking. Free for every known person, at what is theirs or nobody's; owners, approvers and auditors see everybody's.",
     "local": "Work on this machine. Light work on one's own things is free; stopping is always free; what takes the machine for long asks; "
-             "data from outside the allowed folders asks, and only the owner or a person who works alone may say yes.",
-    "spend": "Money. Always asks, needs a known ceiling and room in every budget of [limits](limits.md).",
-    "expose": "Opening something to others. Always asks.",
+             "data from outside the allowed folders asks, and only the owner or a person who works alone may bring it in. Luthier itself "
+             "may stop what a standing order says is due, and nothing else.",
+    "spend": "Money. Always asks, needs a known ceiling, room in every budget and a region, hardware, length and hour that the "
+             "[limits](limits.md) allow.",
+    "expose": "Opening something to others. Always asks, and needs a place and a length that the [limits](limits.md) allow.",
     "destroy": "Deleting what cannot be brought back. Always asks.",
 }
 
@@ -136,7 +146,7 @@ def rules_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"tools.md": tools_page, "limits.md": limits_page, "rules.md": rules_page}
+PAGES = {"tools.md": tools_page, "runs.md": runs_page, "limits.md": limits_page, "rules.md": rules_page}
 
 
 def stale() -> list[str]:

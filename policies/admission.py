@@ -13,11 +13,13 @@ from policies.arguments import Malformed, normal, parse, reparse, screen
 from policies.book import Book, BookBroken, BookBusy
 from policies.calls import Draft
 from policies.digest import changed, proposal_as_json
+from policies.explain import Explanation, explain
 from policies.intents import Intents, NotNow
 from policies.judge import effects_of, judge
 from policies.people import Caller
 from policies.policy import Policy
-from policies.proposal import Proposal, Unpriced
+from policies.proposal import Proposal
+from policies.redact import redact, visible
 from policies.tool import Busy, Tool, ToolArgs, ToolFailed
 from policies.trouble import report_bug
 from policies.verdict import Allow, Answer, Ask, Deny
@@ -81,8 +83,7 @@ class Admission:
                 draft, args=normal(args), proposal=shape, effects=tuple(effect.value for effect in effects_of(proposal)),
                 digest=self.intents.digest(draft.tool, tool.version, normal(args), shape, draft.caller.person),
             )
-            priced = not isinstance(proposal.cost, Unpriced) and proposal.cost.ceiling_micros > 0
-            facts = self.book.read(lambda conn: self.intents.facts(conn, draft.caller.person, frozenset(), self.clock(), priced=priced))
+            facts = self.book.read(lambda conn: self.intents.facts(conn, draft.tool, proposal, draft.caller.person, self.clock()))
             verdict = judge(proposal, draft.tool, draft.caller, facts, self.policy)
         except Malformed as wrong:
             return turn(wrong.reason, wrong.remedy, "malformed", status="refused")
@@ -118,6 +119,37 @@ class Admission:
         if difference:
             raise NotNow(f"What was approved has changed since: {difference}.", "Ask again.", void=True)
         return tool, args
+
+    async def explain(self, name: str, raw: Mapping[str, Any], caller: Caller) -> Explanation:
+        """Why the policy in force says what it says to a call, which is not made. Raises ToolFailed when no such call can be."""
+        tool, what = self.tools.get(name), f"Explain {visible(redact(name))[:60]}"
+        try:
+            if tool is None:
+                raise Malformed("There is no such tool.", f"Known: {', '.join(sorted(self.tools))}.")
+            screen(raw, self.policy.limits.calls.args_bytes)
+            if not self.book.read(lambda conn: self.intents.knows(conn, caller.person)):
+                raise ToolFailed(what, "this person is not known here, or no longer active.", "Sign in as a known person.", kind="refused")
+            _, proposal = await self._propose(tool, name, caller, raw)
+        except Malformed as wrong:
+            raise ToolFailed(what, wrong.reason, wrong.remedy, kind="malformed") from wrong
+        except (Busy, TimeoutError) as error:
+            raise ToolFailed(what, "the tool did not say in time what it would do.", "Try again in a moment.", kind="busy") from error
+        facts = self.book.read(lambda conn: self.intents.facts(conn, name, proposal, caller.person, self.clock()))
+        return explain(proposal, name, caller, facts, self.policy)
+
+    async def proposal_of(self, name: str, raw: Mapping[str, Any]) -> Proposal | None:
+        """What a tool would do with exactly these arguments; None when it cannot say."""
+        tool = self.tools.get(name)
+        if tool is None:
+            return None
+        try:
+            args = parse(tool, raw)
+            return await self.worker.run(lambda: tool.propose(args), self.policy.limits.calls.propose_timeout_s)
+        except (Malformed, ToolFailed, Busy, TimeoutError):
+            return None
+        except Exception as error:
+            report_bug(f"the proposal of {name}", error)
+            return None
 
     async def patiently(self, work: Callable[[], T], timeout_s: float) -> T:
         """Run blocking work in a thread; a busy one is tried again with a growing pause, a counted number of times."""

@@ -6,13 +6,14 @@ one commit. States: pending → approved → consumed; or denied, withdrawn, exp
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, select
 
+from policies import glass
 from policies.audit.log import AuditLog
 from policies.audit.record import Record
 from policies.book import now_text
@@ -29,6 +30,8 @@ from policies.verdict import Answer, ApprovalView, Ask
 
 OPEN = ("pending", "approved")
 End = Literal["denied", "withdrawn", "expired", "revoked", "superseded"]
+Word = Literal["approve", "deny", "break_glass"]
+"""What one person may say: yes, no, or as an owner alone, with a reason, what needs others."""
 
 
 class TooMany(Exception):
@@ -84,7 +87,7 @@ class Approvals:
         insert_call(conn, draft, "waiting", now_text(now), approval_id=approval_id)
         conn.execute(approvals.insert().values(
             id=approval_id, call_id=draft.call_id, state="pending", tool=draft.tool, tool_version=draft.version, requester=asked,
-            caller_json=_caller_json(draft.caller), thread=draft.caller.thread, args_json=json.dumps(draft.args),
+            caller_json=json.dumps(asdict(draft.caller)), thread=draft.caller.thread, args_json=json.dumps(draft.args),
             proposal_json=json.dumps(draft.proposal), digest=draft.digest, policy_hash=self.policy.hash, reason=ask.reason,
             quorum=ask.quorum, supersedes=supersedes, created_at=now_text(now), expires_at=expires,
         ))
@@ -93,40 +96,61 @@ class Approvals:
         self.log.append(conn, replace(record, decision="ask", rules=ask.rules, args=draft.args))
         return show(conn, row), gone
 
-    def decide(
-        self, conn: Connection, approval_id: str, answer: Literal["approve", "deny"], caller: Caller, why: str, now: datetime,
-    ) -> Step:
-        """One person's yes or no. Everything but id and answer is read from the book. Raises ToolFailed on an unknown id."""
+    def decide(self, conn: Connection, approval_id: str, word: Word, caller: Caller, why: str, now: datetime) -> Step:
+        """One person's word. Everything but id and word is read from the book. Raises ToolFailed on an unknown id."""
         row = self._wanted(conn, approval_id)
         if row.state == "pending" and now_text(now) >= row.expires_at:
             return Step(False, self.end(conn, row, "expired", caller, now, "Nobody decided in time."), "It has expired. Ask again.")
-        approving = answer == "approve"
-        refusal = refusal_to_approve(conn, row, caller, self.policy) if approving else refusal_to_decide(conn, caller, self.policy)
+        refusal = self._refusal(conn, row, word, caller, why)
         if refusal:
             record = self._record(conn, row, "refused", caller)
-            self.log.append(conn, replace(record, decision="deny", status="denied", detail={"reason": refusal, "answer": answer}))
+            self.log.append(conn, replace(record, decision="deny", status="denied", detail={"reason": refusal, "answer": word}))
             return Step(False, show(conn, row), refusal)
-        if row.state == "approved" and answer == "approve" and now_text(now) < (row.execute_by or ""):
+        if row.state == "approved" and word != "deny" and now_text(now) < (row.execute_by or ""):
             return Step(True, show(conn, row), "Approved; trying again to start it.", execute=True)
         if row.state != "pending":
             return Step(False, show(conn, row), _already(show(conn, row)))
-        if answer == "deny":
-            self._say(conn, row, caller, "deny", why, now)
+        if word == "deny":
+            self._say(conn, row, caller, word, why, now)
             view = self.end(conn, row, "denied", caller, now, why)
             stop = self._stop_asking(conn, row, caller, now)
             return Step(True, view, f"Denied. {stop}".strip())
-        if conn.execute(select(decisions.c.id).where(decisions.c.approval_id == row.id, decisions.c.person == caller.person)).first():
+        if word == "approve" and self._has_said(conn, row, caller):
             return Step(False, show(conn, row), f"{caller.person} has already said yes; {row.quorum} people must.")
-        self._say(conn, row, caller, "approve", why, now)
+        self._say(conn, row, caller, word, why, now)
+        waited = {"waited_ms": int((now - datetime.fromisoformat(row.created_at)).total_seconds() * 1000)}
+        if word == "break_glass":
+            loud = {**waited, "broke_glass": caller.person, "reason": why, "quorum": row.quorum}
+            self.log.append(conn, replace(self._record(conn, row, "break_glass", caller), detail=loud))
+            return self._approved(conn, row, f"{caller.person} broke the glass and approved it alone.", why, now)
         said = len(standing_yes(conn, row, self.policy))
-        self.log.append(conn, replace(self._record(conn, row, "granted", caller), detail={"yes": said}))
+        self.log.append(conn, replace(self._record(conn, row, "granted", caller), detail={**waited, "yes": said}))
         if said < row.quorum:
             return Step(True, show(conn, row), f"Approved by {caller.person}; {row.quorum - said} more must say yes.")
+        return self._approved(conn, row, f"Approved by {caller.person}.", why, now)
+
+    def _refusal(self, conn: Connection, row: Row[Any], word: Word, caller: Caller, why: str) -> str:
+        match word:
+            case "approve":
+                return refusal_to_approve(conn, row, caller, self.policy)
+            case "deny":
+                return refusal_to_decide(conn, caller, self.policy)
+            case "break_glass":
+                return refusal_to_decide(conn, caller, self.policy) or glass.refusal_to_break(conn, row, caller, why, self.policy)
+
+    def _approved(self, conn: Connection, row: Row[Any], message: str, why: str, now: datetime) -> Step:
         execute_by = now_text(now + timedelta(minutes=self.policy.limits.approval.execution_minutes))
         conn.execute(approvals.update().where(approvals.c.id == row.id, approvals.c.state == "pending").values(
             state="approved", decided_at=now_text(now), execute_by=execute_by, why=why,
         ))
-        return Step(True, show(conn, self._must(conn, row.id)), f"Approved by {caller.person}.", execute=True)
+        return Step(True, show(conn, self._must(conn, row.id)), message, execute=True)
+
+    def batch(self, conn: Connection, ids: Sequence[str], word: Word, caller: Caller) -> dict[str, str]:
+        """Record that one person decides several at once, with every digest; returns id → digest. Raises ToolFailed on an unknown id."""
+        found = {row.id: str(row.digest) for row in (self._wanted(conn, approval_id) for approval_id in ids)}
+        detail = {"answer": word, "approvals": list(found), "digests": list(found.values())}
+        self.log.append(conn, Record("approval", "batch", caller, policy_hash=self.policy.hash, detail=detail))
+        return found
 
     def withdraw(self, conn: Connection, approval_id: str, caller: Caller, now: datetime) -> Step:
         """Take back a request (its requester) or a yes (anybody who may decide). Raises ToolFailed on an unknown id."""
@@ -192,6 +216,10 @@ class Approvals:
         conn.execute(approvals.update().where(approvals.c.id == row.id).values(outcome=f"not started: {reason}"))
         return show(conn, self._must(conn, row.id))
 
+    def approvers(self, conn: Connection, row: Row[Any]) -> tuple[str, ...]:
+        """Everybody whose yes to this stands now, by id."""
+        return tuple(sorted(standing_yes(conn, row, self.policy) | glass.who_broke_it(conn, row, self.policy)))
+
     def approved(self, conn: Connection) -> list[ApprovalView]:
         """Approvals that were given and not used yet."""
         return [show(conn, row) for row in conn.execute(select(approvals).where(approvals.c.state == "approved")).all()]
@@ -220,6 +248,10 @@ class Approvals:
         who = row.requester
         return f"{count} requests of {who} were denied within {limits.denied_minutes} minutes: {who} should stop asking."
 
+    def _has_said(self, conn: Connection, row: Row[Any], caller: Caller) -> bool:
+        mine = (decisions.c.approval_id == row.id, decisions.c.person == caller.person)
+        return conn.execute(select(decisions.c.id).where(*mine)).first() is not None
+
     def _say(self, conn: Connection, row: Row[Any], caller: Caller, answer: str, why: str, now: datetime) -> None:
         conn.execute(decisions.delete().where(decisions.c.approval_id == row.id, decisions.c.person == caller.person))
         conn.execute(decisions.insert().values(
@@ -231,7 +263,7 @@ class Approvals:
         base = Record(
             "approval", event, caller, tool=row.tool, tool_version=row.tool_version, call_id=row.call_id,
             effects=tuple(proposal["effects"]), action_digest=row.digest, policy_hash=row.policy_hash, approval_id=row.id,
-            approvers=tuple(sorted(standing_yes(conn, row, self.policy))), expiry=row.execute_by or row.expires_at, quorum=row.quorum,
+            approvers=self.approvers(conn, row), expiry=row.execute_by or row.expires_at, quorum=row.quorum,
             run_id=run_of(proposal["target"]),
         )
         return replace(base, **cost_fields(proposal))
@@ -251,10 +283,6 @@ class Approvals:
             made = secrets.token_hex(4)
             if self.find(conn, made) is None:
                 return made
-
-
-def _caller_json(caller: Caller) -> str:
-    return json.dumps({"person": caller.person, "via": caller.via, "auth": caller.auth, "thread": caller.thread, "session": caller.session})
 
 
 def _already(view: ApprovalView) -> str:

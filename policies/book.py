@@ -165,14 +165,15 @@ class Book:
 
 
 def _attempt(conn: Connection, item: _Item, path: Path) -> Callable[[], None]:
-    savepoint = conn.begin_nested()
+    conn.exec_driver_sql("SAVEPOINT item")  # a nested transaction of SQLAlchemy does the same in four times the time
     try:
         value = item.fn(conn)
     except BaseException as error:
-        savepoint.rollback()
+        conn.exec_driver_sql("ROLLBACK TO item")
+        conn.exec_driver_sql("RELEASE item")
         failed = _translate(error, path) if isinstance(error, DatabaseError) else error
         return lambda: item.future.set_exception(failed)
-    savepoint.commit()
+    conn.exec_driver_sql("RELEASE item")
     return lambda: item.future.set_result(value)
 
 

@@ -1,7 +1,7 @@
 """Whose yes counts: read from the book each time, so that a lost role or a second person changes it at once."""
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, Row, select
 
@@ -15,7 +15,7 @@ def standing_yes(conn: Connection, row: Row[Any], policy: Policy) -> frozenset[s
     """Who said yes to an approval and may still say it: active, human, with a deciding role; the requester where that counts."""
     said = conn.execute(select(decisions.c.person).where(decisions.c.approval_id == row.id, decisions.c.answer == "approve"))
     standing = {person for (person,) in said if _decides(find_person(conn, person), policy)}
-    if row.requester in standing and not own_yes_counts(conn, row, policy):
+    if not own_yes_counts(conn, row, policy):
         standing.discard(row.requester)
     return frozenset(standing)
 
@@ -23,8 +23,12 @@ def standing_yes(conn: Connection, row: Row[Any], policy: Policy) -> frozenset[s
 def refusal_to_approve(conn: Connection, row: Row[Any], caller: Caller, policy: Policy) -> str:
     """Why this caller may not say yes to this approval; empty when they may."""
     refusal = refusal_to_decide(conn, caller, policy)
-    if refusal or caller.person != row.requester or own_yes_counts(conn, row, policy):
+    if refusal:
         return refusal
+    if caller.person != row.requester:
+        return ""
+    if own_yes_counts(conn, row, policy):
+        return ""
     return "self_approval: whoever asks for this may not approve it. Another person has to."
 
 
@@ -39,8 +43,7 @@ def refusal_to_decide(conn: Connection, caller: Caller, policy: Policy) -> str:
 
 def refusal_to_withdraw(conn: Connection, row: Row[Any], caller: Caller, policy: Policy) -> str:
     """Why this caller may not take a request back; the requester, while known and not a program acting alone, always may."""
-    found = find_person(conn, caller.person)
-    if caller.person == row.requester and found is not None and found.active:
+    if caller.person == row.requester and _known(find_person(conn, caller.person)):
         return ""
     return refusal_to_decide(conn, caller, policy)
 
@@ -55,4 +58,8 @@ def own_yes_counts(conn: Connection, row: Row[Any], policy: Policy) -> bool:
 
 
 def _decides(person: Person | None, policy: Policy) -> bool:
-    return person is not None and person.active and person.kind == "human" and person.role in policy.limits.approval.roles
+    return _known(person) and person.kind == "human" and person.role in policy.limits.approval.roles
+
+
+def _known(person: Person | None) -> TypeGuard[Person]:
+    return person is not None and person.active

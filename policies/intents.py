@@ -5,28 +5,31 @@ All functions work inside the caller's transaction; if one raises, nothing may h
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
-from policies import ledger
+from policies import glass, ledger, orders
 from policies.approvals import Approvals
 from policies.audit.log import AuditLog
-from policies.audit.record import AgentFacts, Record
-from policies.book import Book, now_text
+from policies.audit.record import Record
+from policies.book import now_text
 from policies.calls import Draft, caller_of, insert_call, start_call
 from policies.consent import standing_yes
 from policies.digest import action_digest, proposal_from_json, sha256_json
+from policies.facts import known_facts
 from policies.judge import Facts, effects_of, judge
 from policies.outcome import Outcomes
-from policies.people import SYSTEM, Caller, active_people, find_person
+from policies.people import SYSTEM, Caller, find_person
 from policies.policy import Policy
-from policies.proposal import Unpriced
+from policies.proposal import Proposal, Unpriced
 from policies.redact import redact, redact_value, visible
 from policies.tables import policy_loads
 from policies.verdict import Allow, Answer, ApprovalView, Ask, Deny
+
+_ITSELF = Caller(SYSTEM, "system")
 
 
 class NotNow(Exception):
@@ -48,19 +51,20 @@ class Intents:
     outcomes: Outcomes
 
     @classmethod
-    def build(cls, book: Book, policy: Policy, agent: AgentFacts) -> "Intents":
-        """Everything that writes, over one audit log."""
-        home = book.home_id()
-        log = AuditLog(home, agent)
+    def build(cls, home: str, policy: Policy, log: AuditLog) -> "Intents":
+        """Everything that writes, under one policy."""
         approvals = Approvals(log, policy)
         return cls(home, policy, log, approvals, Outcomes(log, policy, approvals))
 
-    def facts(self, conn: Connection, person: str, yes: frozenset[str], now: datetime, *, priced: bool) -> Facts:
-        """What the book knows at this moment about a person who asks, and who said yes; budgets only where money is asked for."""
-        found, active = find_person(conn, person), active_people(conn)
-        role = found.role if found is not None and found.active else ""
-        room = ledger.room(conn, self.policy.limits, person, now) if priced else 0
-        return Facts(role, len(active) == 1, room, yes)
+    def facts(self, conn: Connection, tool: str, proposal: Proposal, person: str, now: datetime, row: Row[Any] | None = None) -> Facts:
+        """What the book knows at this moment about who asks, and with the approval's `row` about who said yes to exactly this."""
+        known = known_facts(conn, self.policy.limits, proposal, person, now)
+        if person == SYSTEM:
+            return replace(known, order_due=orders.is_due(conn, tool, proposal, now))
+        if row is None:
+            return known
+        broken = bool(glass.who_broke_it(conn, row, self.policy))
+        return replace(known, yes=standing_yes(conn, row, self.policy), broken_glass=broken)
 
     def knows(self, conn: Connection, person: str) -> bool:
         """Whether a proposal of this person is worth making: an active person, or the system itself."""
@@ -103,8 +107,7 @@ class Intents:
             remedy = "Ask again, and run `python -m ui audit verify`."
             raise NotNow("The recorded call is not the one that was approved.", remedy, void=True)
         ceiling = 0 if isinstance(proposal.cost, Unpriced) else proposal.cost.ceiling_micros
-        facts = self.facts(conn, row.requester, standing_yes(conn, row, self.policy), now, priced=ceiling > 0)
-        verdict = judge(proposal, row.tool, caller, facts, self.policy)
+        verdict = judge(proposal, row.tool, caller, self.facts(conn, row.tool, proposal, row.requester, now, row), self.policy)
         match verdict:
             case Deny():
                 raise NotNow(verdict.reason, verdict.remedy, void=False)
@@ -121,30 +124,36 @@ class Intents:
             raise NotNow(str(over), remedy, void=False) from over
         record = draft_of(row, kept).record(
             "intent", "approved", args=json.loads(row.args_json), policy_hash=self.policy.hash, decision="allow", rules=verdict.rules,
-            approval_id=row.id, approvers=tuple(sorted(standing_yes(conn, row, self.policy))), expiry=row.execute_by, quorum=row.quorum,
-            reserved=ceiling or None,
+            approval_id=row.id, approvers=self.approvals.approvers(conn, row), expiry=row.execute_by, quorum=row.quorum,
+            reserved=ceiling or None, detail={"orders": [order.kind for order in proposal.orders]} if proposal.orders else {},
         )
         seq = self.log.append(conn, record)
         start_call(conn, row.call_id, seq)
+        orders.place(conn, row.id, proposal, now)
         view = self.approvals.set_outcome(conn, row.id, "running")
         assert view is not None
         return seq, view
 
-    def policy_loaded(self, conn: Connection, now: datetime) -> list[ApprovalView]:
-        """Record which policy is in force; approvals given under another one are void."""
+    def policy_loaded(self, conn: Connection, now: datetime, caller: Caller = _ITSELF) -> list[ApprovalView]:
+        """Record which policy is in force, and who had it read; approvals given under another one are void."""
         policy = self.policy
         conn.execute(policy_loads.insert().values(at=now_text(now), hash=policy.hash, source=str(policy.source), alarm=policy.alarm))
         errors = (policy.alarm,) if policy.alarm else ()
         event = "alarm" if errors else "loaded"
-        self.log.append(conn, Record("policy", event, Caller(SYSTEM, "system"), policy_hash=policy.hash, errors=errors))
+        self.log.append(conn, Record("policy", event, caller, policy_hash=policy.hash, errors=errors))
         return self.approvals.void(conn, now, all_open=False)
 
     def policy_changed(self, conn: Connection, found: str, now: datetime) -> list[ApprovalView]:
         """The files changed while the program runs: an alarm, and every open approval is void."""
         detail = {"on_disk": found}
-        record = Record("policy", "changed_on_disk", Caller(SYSTEM, "system"), policy_hash=self.policy.hash, detail=detail)
+        record = Record("policy", "changed_on_disk", _ITSELF, policy_hash=self.policy.hash, detail=detail)
         self.log.append(conn, record)
         return self.approvals.void(conn, now, all_open=True)
+
+    def policy_refused(self, conn: Connection, new: Policy, caller: Caller) -> None:
+        """The files that somebody wanted to put in force are not valid: an alarm, and the old set stays."""
+        detail = {"on_disk": new.hash}
+        self.log.append(conn, Record("policy", "not_loaded", caller, policy_hash=self.policy.hash, errors=(new.alarm,), detail=detail))
 
     def note(self, conn: Connection, kind: Literal["auth", "admin"], event: str, caller: Caller, detail: Mapping[str, Any]) -> int:
         """A login, a link, a changed person, a stored secret's name: what is no call and still belongs into the log."""

@@ -15,6 +15,9 @@ from policies.book import now_text
 from policies.limits import Limits, dollars, micros
 from policies.tables import ledger
 
+SETTLED = "settled"
+"""The basis of the release that closes a settled reservation."""
+
 
 class OverBudget(Exception):
     """A reservation would pass a cap; nothing was written."""
@@ -80,8 +83,7 @@ def settle(conn: Connection, *, call_id: str, person: str, actual: int, basis: s
     held = used(conn, call_id=call_id).reserved
     if actual:
         _add(conn, "settle", call_id, person, actual, basis, now)
-    if held:
-        _add(conn, "release", call_id, person, held, "settled", now)
+    _add(conn, "release", call_id, person, held, SETTLED, now)
     return max(0, actual - held)
 
 
@@ -93,16 +95,33 @@ def release(conn: Connection, *, call_id: str, person: str, basis: str, now: dat
     return held
 
 
-def _left(conn: Connection, limits: Limits, person: str, now: datetime, *, besides_run: bool = False) -> list[tuple[str, int]]:
+def is_settled(conn: Connection, call_id: str) -> bool:
+    """Whether the money of a call was settled: that happens once."""
+    return conn.execute(select(ledger.c.id).where(ledger.c.call_id == call_id, ledger.c.basis == SETTLED).limit(1)).first() is not None
+
+
+def held_before(conn: Connection, before: str) -> list[str]:
+    """Call ids whose reservation, made before this time, is still open; oldest first."""
+    amount = case((ledger.c.kind == "reserve", ledger.c.micros), (ledger.c.kind == "release", -ledger.c.micros), else_=0)
+    wanted = select(ledger.c.call_id).group_by(ledger.c.call_id).having(func.sum(amount) > 0, func.min(ledger.c.at) <= before)
+    return list(conn.execute(wanted.order_by(func.min(ledger.c.id))).scalars())
+
+
+def budgets(conn: Connection, limits: Limits, person: str, now: datetime) -> tuple[tuple[str, int, Used], ...]:
+    """Name, cap and use of the two budgets that fill up: the person's UTC day, and everybody's UTC month."""
     now = now.astimezone(UTC)
     day = now_text(now.replace(hour=0, minute=0, second=0, microsecond=0))
     month = now_text(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
     budget = limits.budget
-    left = [
-        ("the person's budget of the day", micros(budget.per_person_day_usd) - used(conn, person=person, since=day).total),
-        ("the team's budget of the month", micros(budget.team_month_usd) - used(conn, since=month).total),
-    ]
-    return left if besides_run else [("the budget of one run", micros(budget.per_run_usd)), *left]
+    return (
+        ("the person's budget of the day", micros(budget.per_person_day_usd), used(conn, person=person, since=day)),
+        ("the team's budget of the month", micros(budget.team_month_usd), used(conn, since=month)),
+    )
+
+
+def _left(conn: Connection, limits: Limits, person: str, now: datetime, *, besides_run: bool = False) -> list[tuple[str, int]]:
+    left = [(name, cap - spent.total) for name, cap, spent in budgets(conn, limits, person, now)]
+    return left if besides_run else [("the budget of one run", micros(limits.budget.per_run_usd)), *left]
 
 
 def _add(conn: Connection, kind: str, call_id: str, person: str, amount: int, basis: str, now: datetime) -> None:

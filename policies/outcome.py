@@ -1,20 +1,25 @@
 """What became of a call: one audit outcome for one intent, with the call, the ledger and the card in the same commit."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row, select
 
-from policies import ledger
+from policies import ledger, orders
 from policies.approvals import Approvals
 from policies.audit.log import AuditLog
+from policies.audit.record import Record
 from policies.book import now_text
 from policies.calls import Draft, clean, fingerprint, finish_call, get_call
+from policies.people import SYSTEM, Caller
 from policies.policy import Policy
+from policies.tables import calls
 from policies.tool import Recall, Result, ToolFailed
 from policies.verdict import Answer, ApprovalView
 
+LEASE = timedelta(minutes=2)
+"""How long the money of a call that seems not to have begun is held."""
 _LOOK = "Look at its target before asking again."
 
 
@@ -42,7 +47,9 @@ def failed(draft: Draft, error: ToolFailed) -> Outcome:
 
 def tool_failed(draft: Draft, error: ToolFailed) -> Answer:
     """The answer to a call whose tool said no; kind `refused` is a refusal, all others a failure."""
-    return draft.no(f"{error.what}: {error.because}", error.try_next, error.kind, "refused" if error.kind == "refused" else "failed")
+    said = f"{error.what}: {error.because}"
+    answer = draft.no(f"{said} {error.heard}".strip(), error.try_next, error.kind, "refused" if error.kind == "refused" else "failed")
+    return replace(answer, for_brain={**answer.for_brain, "reason": said}) if error.heard else answer
 
 
 def not_started(draft: Draft) -> Outcome:
@@ -70,6 +77,23 @@ def recalled(draft: Draft, said: Result | Recall) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """What settling a call did, in micro-units."""
+
+    actual: int
+    freed: int
+    overrun: int
+    """How far it went above what was reserved."""
+    again: bool = False
+    """It had been settled before, and nothing was written."""
+
+
+def lease_end(now: datetime) -> str:
+    """Reservations made up to this time are older than their lease."""
+    return now_text(now - LEASE)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
     """Writes outcomes."""
 
@@ -85,8 +109,13 @@ class Outcomes:
             return self.approvals.view(conn, row.approval_id)
         digest, size = fingerprint(answer.result) if outcome.status == "ok" else (None, None)
         held = ledger.used(conn, call_id=draft.call_id).reserved
-        if held and not outcome.keeps_money:
-            ledger.release(conn, call_id=draft.call_id, person=draft.caller.person, basis=outcome.status, now=now)
+        if outcome.status == "ok":
+            orders.aim(conn, row.approval_id, answer.result, now)
+        elif not outcome.keeps_money:
+            # What a crash cut off may still be on its way: its money is held until the lease is over, and the tool is asked again.
+            if held and not (outcome.status == "not_started" and self._is_young(conn, draft.call_id, now)):
+                ledger.release(conn, call_id=draft.call_id, person=draft.caller.person, basis=outcome.status, now=now)
+            orders.drop(conn, row.approval_id, now)
         run = answer.result.get("run_id")
         record = draft.record(
             "outcome", outcome.status, status=outcome.status, result_hash=digest, result_size=size, error_class=outcome.error_class,
@@ -95,3 +124,43 @@ class Outcomes:
         self.log.append(conn, replace(record, run_id=run) if isinstance(run, str) else record)
         text = "ok" if outcome.status == "ok" else f"{outcome.status.replace('_', ' ')}: {answer.reason}"
         return self.approvals.set_outcome(conn, row.approval_id, text)
+
+    def _is_young(self, conn: Connection, call_id: str, now: datetime) -> bool:
+        return call_id not in ledger.held_before(conn, lease_end(now))
+
+    def unclear(self, conn: Connection, now: datetime) -> list[Row[Any]]:
+        """Calls that ended unclear or not begun longer than a lease ago, and still hold money or orders without a target."""
+        before = lease_end(now)
+        ids = dict.fromkeys([*ledger.held_before(conn, before), *orders.unaimed(conn, before)])
+        return [row for call_id in ids if (row := get_call(conn, call_id)).status == "failed"]
+
+    def clear_up(self, conn: Connection, row: Row[Any], said: Result | Recall, now: datetime) -> None:
+        """What the tool says by now about an unclear call: nothing began, so its money is free; or it did, so its orders have a target."""
+        if said is Recall.NOT_STARTED:
+            orders.drop(conn, row.approval_id, now)
+            freed = ledger.release(conn, call_id=row.call_id, person=row.person, basis="not_started", now=now)
+            if freed:
+                self.log.append(conn, self._money(row, "released", reserved=freed))
+        elif isinstance(said, Result):
+            orders.aim(conn, row.approval_id, said.result, now)
+
+    def settle(self, conn: Connection, call_id: str, actual: int, basis: str, now: datetime) -> Settled:
+        """Book what a call really cost, once, and free the rest; an overrun counts, with an alarm. Raises ToolFailed on an unknown call."""
+        row = conn.execute(select(calls).where(calls.c.call_id == call_id)).one_or_none()
+        if row is None:
+            raise ToolFailed("Settle the cost of a call", "there is no such call.", "Name a call of this book.", kind="unknown")
+        held = ledger.used(conn, call_id=call_id)
+        if ledger.is_settled(conn, call_id):
+            return Settled(held.settled, 0, 0, again=True)
+        over = ledger.settle(conn, call_id=call_id, person=row.person, actual=actual, basis=basis, now=now)
+        record = self._money(row, "settled", reserved=held.reserved, actual=actual, price_source=basis[:120] or None)
+        self.log.append(conn, record)
+        if over:
+            self.log.append(conn, replace(record, event="overrun", detail={"over_micros": over}))
+        return Settled(actual, max(0, held.reserved - actual), over)
+
+    def _money(self, row: Row[Any], event: str, **more: Any) -> Record:
+        return Record(
+            "admin", event, Caller(SYSTEM, "system"), tool=row.tool, tool_version=row.tool_version or None, call_id=row.call_id,
+            approval_id=row.approval_id, policy_hash=self.policy.hash, currency="USD", **more,
+        )

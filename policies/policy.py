@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Rules:
     entities: cedarpy.Entities = field(default_factory=lambda: cedarpy.Entities.from_json_str("[]"))
     authorize: Callable[..., cedarpy.AuthzResult] = cedarpy.is_authorized
     clock: Callable[[], float] = time.monotonic
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Id of a rule → the comment above it, for whoever asks why."""
 
     @classmethod
     def parse(cls, text: str, schema: str) -> "Rules":
@@ -42,11 +45,11 @@ class Rules:
         handle = cedarpy.Schema.from_str(schema)
         checked = cedarpy.validate_policies(text, handle)
         if not checked.validation_passed:
-            raise ValueError("; ".join(str(error) for error in checked.errors) or "the rules do not match the schema")
+            raise ValueError(f"the rules do not match the schema: {'; '.join(str(error) for error in checked.errors)}")
         complaints = lint(text, schema)
         if complaints:
             raise ValueError("; ".join(complaints))
-        return cls(cedarpy.PolicySet.from_str(text), handle)
+        return cls(cedarpy.PolicySet.from_str(text), handle, words=comments(text))
 
     def rule(self, request: Mapping[str, Any], limit_s: float) -> Ruling:
         """One decision; allowed only when the engine says Allow, without errors, within `limit_s` of wall time."""
@@ -61,9 +64,15 @@ class Rules:
         # A native call cannot be cut short, so its time is judged afterwards.
         if self.clock() - began > limit_s:
             return Ruling(False, rules, (*errors, f"engine: took longer than {limit_s} s"))
-        if decision is cedarpy.Decision.NoDecision:
-            return Ruling(False, rules, errors or ("engine: no decision",))
+        if decision is cedarpy.Decision.NoDecision and not errors:
+            errors = ("engine: no decision",)
         return Ruling(decision is cedarpy.Decision.Allow and not errors, rules, errors)
+
+
+def comments(text: str) -> dict[str, str]:
+    """The comment lines right above each `@id("…")`, joined, by id."""
+    found = re.finditer(r'((?:^//[^\n]*\n)*)^@id\("([^"]+)"\)', text, re.MULTILINE)
+    return {one[2]: " ".join(line.removeprefix("//").strip() for line in one[1].splitlines()) for one in found}
 
 
 def lint(text: str, schema: str) -> list[str]:
@@ -74,6 +83,8 @@ def lint(text: str, schema: str) -> list[str]:
     document = json.loads(cedarpy.policies_to_json_str(text))
     for policy in document["staticPolicies"].values():
         name = policy.get("annotations", {}).get("id", "a rule without @id")
+        if "id" not in policy.get("annotations", {}):
+            wrong.append("a rule without @id: no record could say which rule decided")
         if policy["effect"] == "forbid":
             used = {op for condition in policy["conditions"] for op in _operators(condition["body"])} - _FORBID_MAY_USE
             if used:
@@ -175,6 +186,7 @@ per_person_day_usd = "0"
 team_month_usd = "0"
 [approval]
 self_approval = false
+break_glass = false
 quorum = 1000
 two_person_usd = "0"
 two_person_quorum = 1000
@@ -185,6 +197,22 @@ other_hours = 1
 execution_minutes = 1
 denied_alarm = 1
 denied_minutes = 1
+[places]
+regions = []
+skus = []
+max_hours = 1
+[tokens]
+per_person_day = 0
+[hours]
+local_run = 72
+endpoint = 1
+spend_from = 0
+spend_to = 0
+[audit]
+checkpoint_records = 100
+checkpoint_s = 60
+witnesses = []
+retention_days = 36500
 [calls]
 timeout_s = 7200
 propose_timeout_s = 120

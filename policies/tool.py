@@ -50,11 +50,14 @@ class Recall(StrEnum):
 
 
 class ToolFailed(Exception):
-    """The tool could not do it: tell the person and the brain. Never carries untrusted text in `for_brain_reason`."""
+    """The tool could not do it: tell the person and the brain.
 
-    def __init__(self, what: str, because: str, try_next: str, *, kind: str = "failed") -> None:
-        super().__init__(f"{what}: {because} {try_next}")
-        self.what, self.because, self.try_next, self.kind = what, because, try_next, kind
+    `heard` is what a model, an engine or a cloud said of it: people read it after `because`, the brain never does.
+    """
+
+    def __init__(self, what: str, because: str, try_next: str, *, kind: str = "failed", heard: str = "") -> None:
+        super().__init__(" ".join(part for part in (f"{what}: {because}", heard, try_next) if part))
+        self.what, self.because, self.try_next, self.kind, self.heard = what, because, try_next, kind, heard
 
 
 class Busy(Exception):

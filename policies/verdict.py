@@ -65,6 +65,10 @@ class ApprovalView:
     why: str = ""
     outcome: str = ""
     """After consumption: ok, failed, running, … and one sentence."""
+    quorum: int = 1
+    """How many people must say yes."""
+    yes: int = 0
+    """How many have said yes so far."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ OURS = (*ROOMS, "install", "bench", "tests", "samples", "docs")
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
 FOREVER_S = 600
 """A stand-in that never answers sleeps longer than this; nobody waits for it."""
-READERS_OF_THE_ENVIRONMENT = {"agent/settings.py", "ui/__main__.py", "tools/engine/environment.py"}
+READERS_OF_THE_ENVIRONMENT = {
+    "agent/settings.py", "ui/__main__.py", "tools/engine/environment.py", "policies/fault.py", "tools/engine/fault.py",
+}
 
 
 def sources(*folders: str) -> Iterator[Path]:

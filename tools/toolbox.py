@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from policies.book import Book
 from policies.people import Caller
+from policies.policy import Policy
 from policies.tool import Tool
 from tools.catalogue import Catalogue
 from tools.datasets.add import AddDataset
@@ -21,9 +23,12 @@ from tools.list_models import ListModels
 from tools.models import ModelFolder
 from tools.outlook import DatasetFacts
 from tools.places import Accelerator, Places
+from tools.policy_tools import ExplainPolicy, Rulebook, TestPolicy
+from tools.prove.compare import CompareRuns
 from tools.prove.evaluate import EvaluateModel
 from tools.recommend import RecommendModel
 from tools.runs.facts import CountedData
+from tools.runs.line import Line
 from tools.runs.local import LocalRuns
 from tools.runs.look import ListRuns, RunStatus, TailLogs
 from tools.runs.reconcile import Reconciler, RunNews
@@ -41,6 +46,7 @@ from tools.serve.children import EngineChildren
 from tools.serve.export import ExportModel
 from tools.serve.files import ServedFiles
 from tools.serve.preview import PreviewChild
+from tools.spend_report import SpendReport
 
 LATEST = frozenset({"run_status", "tail_logs", "cancel_run", "resume_run"})
 """Tools that mean the latest run when none is named."""
@@ -71,6 +77,9 @@ class _Planning:
     def base_served(self, model: ModelFolder) -> Path:
         return self._files.base_dir(model)
 
+    def longest_hours(self) -> int:
+        return Policy.load(self._places.home / "policy").limits.hours.local_run
+
     def check_engine(self) -> None:
         self._engine.command("train")
 
@@ -95,15 +104,7 @@ class Toolbox:
 
     def defaults(self, tool: str, raw: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         """What a call leaves out: the run that the thread last had, else the person's last one."""
-        if tool not in LATEST | LATEST_FINISHED or raw.get("run_id"):
-            return dict(raw)
-        if tool == "ask_model" and (raw.get("model") or raw.get("deployment_id")):
-            return dict(raw)
-        row = None
-        if tool in LATEST_FINISHED:
-            row = self.store.latest(caller.thread, caller.person, frozenset({RunState.FINISHED}))
-        row = row or self.store.latest(caller.thread, caller.person)
-        return {**raw, "run_id": row.id} if row is not None else dict(raw)
+        return with_latest(self.store, tool, raw, caller)
 
     def reconcile(self) -> list[RunNews]:
         """Bring the book up to date with the run folders; the runs whose state changed. Call at start and every few seconds."""
@@ -134,17 +135,32 @@ class Toolbox:
         self.previews.close()
 
 
+def with_latest(store: RunStore, tool: str, raw: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """The arguments with the run that is meant where none is named."""
+    if tool not in LATEST | LATEST_FINISHED or raw.get("run_id"):
+        return dict(raw)
+    if tool == "ask_model" and (raw.get("model") or raw.get("deployment_id")):
+        return dict(raw)
+    row = None
+    if tool in LATEST_FINISHED:
+        row = store.latest(caller.thread, caller.person, frozenset({RunState.FINISHED}))
+    row = row or store.latest(caller.thread, caller.person)
+    return {**raw, "run_id": row.id} if row is not None else dict(raw)
+
+
 def build_toolbox(places: Places, book: Book) -> Toolbox:
     """Every tool of this version, sharing one of each part."""
     catalogue, hardware, refs = Catalogue(places, book), Hardware(places), Refs(places, book)
     data, counted, store = DataStore(places, book), CountedData(refs, catalogue), RunStore(book)
     engine = EngineChildren(places)
-    local = LocalRuns(places, engine.environment)
-    reconciler, views = Reconciler(store, local), Views(local)
+    local, line = LocalRuns(places, engine.environment, home_id=book.home_id()), Line(book)
+    reconciler, views = Reconciler(store, local, line), Views(local, line)
     files = ServedFiles(places, local, engine)
     cores, children = hardware.cores(), places.home / "children"
     answerer, previews = Answerer(engine, children, cores), PreviewChild(engine, children)
     planning = _Planning(places, catalogue, hardware, refs, counted, files, engine)
+    known: dict[str, Tool] = {}
+    rulebook = Rulebook(book, places.home / "policy", known, partial(with_latest, store))
     # Any: a protocol's ClassVar is invariant to pyright, so that `Args` of a narrower type would need a cast each.
     tools: tuple[Any, ...] = (
         InspectHardware(hardware), ListModels(catalogue), RecommendModel(catalogue, hardware, counted, places.accelerator),
@@ -153,7 +169,9 @@ def build_toolbox(places: Places, book: Book) -> Toolbox:
         StartFinetune(planning, store, local, reconciler), ListRuns(store, views, reconciler), RunStatus(store, views, reconciler),
         TailLogs(store, views),
         CancelRun(store, local, reconciler), ResumeRun(planning, store, local, reconciler),
-        EvaluateModel(planning, store, local, engine, files), ExportModel(store, local, files),
+        CompareRuns(store, local, views), EvaluateModel(planning, store, local, engine, files), ExportModel(store, local, files),
         AskModel(store, catalogue, files, answerer, cores),
+        ExplainPolicy(rulebook), TestPolicy(rulebook), SpendReport(book, lambda: Policy.load(places.home / "policy").limits),
     )
-    return Toolbox({tool.name: tool for tool in tools}, store, data, catalogue, views, reconciler, engine, answerer, previews)
+    known.update((tool.name, tool) for tool in tools)
+    return Toolbox(known, store, data, catalogue, views, reconciler, engine, answerer, previews)

@@ -11,11 +11,13 @@ from typing import Any
 
 from chainlit.config import HeaderLink, config
 from chainlit.utils import mount_chainlit
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from agent.refusal import refuse_words
 from agent.settings import Settings
 from policies.people import Caller
+from policies.tool import ToolFailed
 from ui.cards import approval_card, run_card
 from ui.control import ControlServer
 from ui.data import ScreenStore, prepare_screen
@@ -25,9 +27,12 @@ from ui.routes import build_routes
 from ui.screens import Screens
 from ui.security import Guard, own_origins
 from ui.shop import Shop
+from ui.signin import person_of
 from ui.storage import LocalStorage
 
-OWNER = Caller(person="owner", via="web", auth="link")
+TITLES = {401: "Sign in first", 403: "This is not for you", 404: "There is nothing here"}
+HEADER = (("Approvals", "check", "/approvals"), ("Money", "coin", "/money"), ("Record", "record", "/audit"))
+"""Name, icon and address of the header's links to our own pages."""
 
 
 def build_app(shop: Shop, settings: Settings, port: int, stopping: asyncio.Event) -> FastAPI:
@@ -37,10 +42,10 @@ def build_app(shop: Shop, settings: Settings, port: int, stopping: asyncio.Event
     """
     home = settings.home
     prepare_screen(home / "screen.sqlite")
-    storage = LocalStorage(home / "elements")
+    storage, pages = LocalStorage(home / "elements"), Pages()
     store = ScreenStore(
-        home / "screen.sqlite", storage, fresh=lambda name, props: fresh_props(shop, name, props),
-        forget=lambda thread: shop.forget(thread, OWNER), scrub=scrub,
+        home / "screen.sqlite", storage, fresh=lambda name, props, person: fresh_props(shop, name, props, person),
+        forget=lambda thread, person: shop.forget(thread, seen_by(person)), scrub=scrub,
     )
     screens = Screens(shop)
     control = ControlServer(home / "control.sock", Desk(shop, url=address(settings, port)))
@@ -59,16 +64,37 @@ def build_app(shop: Shop, settings: Settings, port: int, stopping: asyncio.Event
             yield
 
     app = FastAPI(title="Luthier", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(build_routes(shop, store, storage, Pages(), stopping))
+    app.include_router(build_routes(shop, store, storage, pages, stopping))
+    polite_errors(app, pages)
     quiet_chainlit()
     target = str(Path(__file__).parent / "chat.py")
     mount_chainlit(app, target=target, path="/chat")
     sys.modules[target].attach(screens, store, lambda: refresh_badge(shop))
     app.add_middleware(
         Guard, origins=own_origins(settings.host, port, settings.public_url), https=settings.public_url.startswith("https://"),
-        is_revoked=shop.is_revoked, revoke=shop.revoke,
+        is_revoked=shop.is_revoked, revoke=shop.revoke, is_shut_out=lambda token: is_shut_out(shop, token),
     )
     return app
+
+
+def polite_errors(app: FastAPI, pages: Pages) -> None:
+    """What cannot be done is a page with a next step for a person, and JSON for a program."""
+
+    async def failed(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ToolFailed)
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"detail": f"{error.because} {error.try_next}"}, 400)
+        return HTMLResponse(pages.message(error.what, f"{error.because} {error.try_next}"), 400)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"detail": error.detail}, error.status_code)
+        title = TITLES.get(error.status_code, "This cannot be shown")
+        return HTMLResponse(pages.message(title, str(error.detail)), error.status_code)
+
+    app.add_exception_handler(ToolFailed, failed)
+    app.add_exception_handler(HTTPException, refused)
 
 
 def quiet_chainlit() -> None:
@@ -93,18 +119,32 @@ def refresh_badge(shop: Shop) -> None:
     """Write the brain and the solo mode into the header; a page reads them when it is opened."""
     badge = shop.badge()
     words = f"{badge.brain} · solo mode" if badge.solo else badge.brain
+    icon = "/chat/public/icons/badge.svg"
     config.ui.header_links = [
-        HeaderLink(name=badge.note or words, display_name=words, icon_url="/chat/public/icons/badge.svg", url="/status", target="_blank"),
+        HeaderLink(name=badge.note or words, display_name=words, icon_url=icon, url="/status", target="_blank"),
+        *(HeaderLink(name=name, display_name=name, icon_url=f"/chat/public/icons/{picture}.svg", url=address, target="_blank")
+          for name, picture, address in HEADER),
     ]
 
 
-def fresh_props(shop: Shop, name: str, props: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A stored card's properties as the book has them now; None for what the book does not know."""
+def seen_by(person: str) -> Caller:
+    """A signed-in person who looks at what the screen kept."""
+    return Caller(person=person, via="web", auth="link")
+
+
+def is_shut_out(shop: Shop, token: str) -> bool:
+    """Whether a valid token names somebody who may not sign in any more: a role in a token would be as old as the token."""
+    person = person_of(token)
+    return person is not None and not shop.household.role(person)
+
+
+def fresh_props(shop: Shop, name: str, props: Mapping[str, Any], person: str) -> dict[str, Any] | None:
+    """A stored card's properties as the book has them now, for whose thread it is; None for what the book does not know."""
     identity = str(props.get("id", ""))
     if name == "Approval":
-        view = shop.approval(identity)
+        view = shop.inbox.seen(identity, seen_by(person))
         return approval_card(view) if view is not None else None
     if name == "Run":
-        run = shop.run(identity, OWNER)
+        run = shop.run(identity, seen_by(person))
         return run_card(run.as_json()) if run is not None else None
     return None

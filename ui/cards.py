@@ -14,6 +14,8 @@ TITLES: Mapping[str, str] = {
     "withdrawn": "Withdrawn", "expired": "Expired", "revoked": "Revoked", "superseded": "Replaced by a newer proposal",
 }
 OPEN = frozenset({"pending"})
+AGAIN = frozenset({"expired", "revoked"})
+"""What may be asked again by a press: a new proposal with the same arguments."""
 EXACT = "Exact arguments"
 RUNNING = frozenset({"queued", "running"})
 RESUMABLE = frozenset({"failed", "cancelled", "interrupted", "lost"})
@@ -47,8 +49,14 @@ def approval_card(view: ApprovalView) -> dict[str, Any]:
         "effects": list(view.effects), "tiles": tiles, "lines": [fact for fact in facts if fact["label"] not in summed],
         "details": [fact for fact in facts if fact["label"] in summed], "stop_rules": list(view.stop_rules),
         "money": money(view.ceiling, view.currency), "digest": view.digest, "expires_at": view.expires_at,
-        "decided_by": list(view.decided_by), "why": view.why, "outcome": view.outcome,
+        "decided_by": list(view.decided_by), "why": view.why, "outcome": view.outcome, "progress": progress(view),
+        "again": view.status in AGAIN or (view.status == "approved" and view.outcome.startswith("not started")),
     }
+
+
+def progress(view: ApprovalView) -> str:
+    """How far the needed yeses have come, where more than one is needed: 1 of 2 said yes."""
+    return f"{view.yes} of {view.quorum} said yes" if view.quorum > 1 else ""
 
 
 def consent_lines(view: ApprovalView) -> list[tuple[str, str]]:

@@ -57,6 +57,10 @@ def attach(screens: Screens, store: ScreenStore, badge: Callable[[], None]) -> N
     async def withdraw(action: cl.Action) -> dict[str, Any]:
         return await screens.withdraw(action.payload)
 
+    @cl.action_callback("ask_again")
+    async def ask_again(action: cl.Action) -> dict[str, Any]:
+        return await screens.ask_again(action.payload)
+
     @cl.action_callback("stop_run")
     async def stop_run(action: cl.Action) -> dict[str, Any]:
         return await screens.call("cancel_run", action.payload)

@@ -1,7 +1,6 @@
 """The terminal's commands: `python -m ui` and what follows it. Each reaches the running server, or works alone under the lock."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -10,16 +9,18 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
 from agent.settings import Settings
 from policies.tool import ToolFailed
-from ui.cli_home import audit, data, model, policy, secret
-from ui.reach import end_of, fetch, open_shop, reach
-from ui.terminal import RunScreen, TurnPrinter, approval_panel, how_to_decide, print_json
-from ui.wire import event_of, view_of
+from ui.cli_approvals import EXIT, approvals, approve, ask, deny, show_answer, withdraw
+from ui.cli_audit import audit
+from ui.cli_home import data, model, secret
+from ui.cli_people import people
+from ui.cli_policy import policy
+from ui.reach import end_of, fetch, open_shop, reach, with_progress
+from ui.terminal import RunScreen, TurnPrinter, approval_panel, how_to_decide, line_of, pairs, print_json
+from ui.wire import event_of
 
-EXIT = {"done": 0, "waiting": 3, "refused": 4, "failed": 1}
 RUN_EXIT = {"finished": 0}
 
 
@@ -52,8 +53,8 @@ def commands(context: click.Context) -> int | None:
     return None
 
 
-for group in (audit, data, model, policy, secret):
-    commands.add_command(group)
+for each in (approvals, approve, audit, data, deny, model, people, policy, secret, withdraw):
+    commands.add_command(each)
 
 
 @commands.command()
@@ -80,7 +81,10 @@ def say(settings: Settings, text: str, thread: str, as_json: bool) -> int:
     else:
         for view in printer.waiting:
             printer.console.print(approval_panel(view))
-            _ask(settings, view.id, printer.console) if sys.stdin.isatty() else click.echo(how_to_decide(view))
+            if sys.stdin.isatty():
+                ask(settings, {"op": "decide", "id": view.id, "answer": "approve"}, printer.console)
+            else:
+                click.echo(how_to_decide(view))
     return 1 if printer.problem else 0
 
 
@@ -93,63 +97,12 @@ def say(settings: Settings, text: str, thread: str, as_json: bool) -> int:
 def call(settings: Settings, tool: str, arguments: tuple[str, ...], as_json: bool, thread: str) -> int:
     """Perform one tool without any brain. Exit status: 0 done, 3 waiting for an approval, 4 refused, 1 failed, 2 wrong usage."""
     request = {"op": "call", "tool": tool, "args": pairs(arguments), "thread": thread}
-    answer = asyncio.run(_with_progress(settings, request))
+    answer = asyncio.run(with_progress(settings, request))
     if as_json:
         print_json(answer)
     else:
-        _show_answer(answer)
+        show_answer(answer)
     return EXIT[answer["status"]]
-
-
-@commands.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def approvals(settings: Settings, as_json: bool) -> int:
-    """What waits for a decision."""
-    waiting = _fetch(settings, {"op": "pending"})
-    if as_json:
-        print_json(waiting)
-        return 0
-    for each in waiting:
-        Console().print(approval_panel(view_of(each)))
-    if not waiting:
-        click.echo("Nothing waits for a decision.")
-    return 0
-
-
-@commands.command()
-@click.argument("identity", metavar="ID")
-@click.option("--yes", is_flag=True, help="Do not ask again.")
-@click.pass_obj
-def approve(settings: Settings, identity: str, yes: bool) -> int:
-    """Approve a waiting call after showing it; it is then performed."""
-    console = Console()
-    found = _fetch(settings, {"op": "approval", "id": identity})
-    if found is None:
-        raise ToolFailed("Nothing was approved", f"there is no approval {identity}.", "`python -m ui approvals` lists those that wait.")
-    console.print(approval_panel(view_of(found)))
-    if yes:
-        return _decide(settings, {"op": "decide", "id": identity, "answer": "approve"}, console)
-    if not sys.stdin.isatty():
-        raise click.UsageError("This is no terminal, so nobody can be asked. Add --yes to approve exactly what is shown.")
-    return _ask(settings, identity, console)
-
-
-@commands.command()
-@click.argument("identity", metavar="ID")
-@click.option("--why", default="", help="The reason, for the requester and the record.")
-@click.pass_obj
-def deny(settings: Settings, identity: str, why: str) -> int:
-    """Deny a waiting call."""
-    return _decide(settings, {"op": "decide", "id": identity, "answer": "deny", "why": why}, Console())
-
-
-@commands.command()
-@click.argument("identity", metavar="ID")
-@click.pass_obj
-def withdraw(settings: Settings, identity: str) -> int:
-    """Take back a call that you asked for."""
-    return _decide(settings, {"op": "withdraw", "id": identity}, Console())
 
 
 @commands.command()
@@ -182,10 +135,11 @@ def watch(settings: Settings, run_id: str) -> int:
 
 
 @commands.command()
+@click.option("--person", default="owner", help="Who will be signed in with it; by default the home's owner.")
 @click.pass_obj
-def link(settings: Settings) -> int:
-    """Print a new sign-in link for the browser: it works once, for ten minutes."""
-    found = _fetch(settings, {"op": "link"})
+def link(settings: Settings, person: str) -> int:
+    """Print a new sign-in link for the browser: it works once, for ten minutes, and signs in the person it was made for."""
+    found = _fetch(settings, {"op": "link", "person": person})
     click.echo(f"{found['url']}/enter?t={found['token']}")
     return 0
 
@@ -201,69 +155,11 @@ def doctor(settings: Settings, as_json: bool) -> int:
     else:
         for name, value in found.items():
             if name != "problems":
-                click.echo(f"{name}: {value if not isinstance(value, list) else ', '.join(map(str, value))}")
+                click.echo(f"{name}: {line_of(value)}")
         for problem in found.get("problems", []):
             click.echo(f"\n{problem['what']}\n  {problem['remedy']}")
     return 0 if found.get("ok") else 1
 
 
-def pairs(arguments: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words as arguments; a value that looks like a JSON list, object, truth value or null is read as one."""
-    found: dict[str, Any] = {}
-    for word in arguments:
-        name, equals, value = word.partition("=")
-        if not equals or not name.isidentifier() or name in found:
-            raise click.UsageError(f"{word!r} is not of the form key=value, or its key stands twice.")
-        found[name] = value
-        if value[:1] in ("[", "{") or value in ("true", "false", "null"):
-            try:
-                found[name] = json.loads(value)
-            except ValueError:
-                raise click.UsageError(f"The value of {name} is no JSON.") from None
-    return found
-
-
-def _show_answer(answer: Mapping[str, Any]) -> None:
-    match answer["status"]:
-        case "done":
-            click.echo(json.dumps(answer["result"], indent=2, ensure_ascii=False, default=str))
-        case "waiting":
-            click.echo(f"{answer['approval']['reason']}\nWaiting for a decision: python -m ui approve {answer['approval']['id']}")
-        case status:
-            click.echo(f"{answer['tool']}: {status}. {answer['reason']}\n{answer['remedy']}".rstrip(), err=True)
-
-
-def _ask(settings: Settings, identity: str, console: Console) -> int:
-    """Our own question; whoever answers it has seen the card."""
-    if not click.confirm(f"Approve {identity}?", default=False):
-        console.print(Text(f"Not approved. It still waits: python -m ui approve {identity}", style="dim"))
-        return 0
-    return _decide(settings, {"op": "decide", "id": identity, "answer": "approve"}, console)
-
-
-def _decide(settings: Settings, request: Mapping[str, Any], console: Console) -> int:
-    decision = asyncio.run(_with_progress(settings, request))
-    console.print(Text(decision["message"]))
-    answer = decision["answer"]
-    if answer is not None:
-        if answer["status"] in ("failed", "refused"):
-            _show_answer(answer)
-            return EXIT[answer["status"]]
-        if run_id := answer["result"].get("run_id"):
-            console.print(Text(f"Run {run_id} goes on by itself. Follow it: python -m ui watch {run_id}"))
-    return 0 if decision["ok"] else 4
-
-
 def _fetch(settings: Settings, request: Mapping[str, Any]) -> Any:
     return asyncio.run(fetch(settings, request))
-
-
-async def _with_progress(settings: Settings, request: Mapping[str, Any]) -> Any:
-    found: Any = None
-    console = Console(file=sys.stderr)
-    async with aclosing(reach(settings, request)) as lines:  # pyright: ignore[reportArgumentType]
-        async for line in lines:
-            found = end_of(line, found)
-            if (told := line.get("progress")) and console.is_terminal:
-                console.print(Text(told["text"], style="dim"))
-    return found

@@ -1,9 +1,7 @@
-"""The terminal's commands about the home: audit, secrets, data, models, policy."""
+"""The terminal's commands about the home: secrets, data, models."""
 
 import asyncio
 import getpass
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,22 +9,7 @@ import click
 
 from agent.secrets import SecretStore
 from agent.settings import Settings
-from policies.tool import ToolFailed
 from ui.reach import fetch
-
-
-@click.group()
-def audit() -> None:
-    """The record of every call."""
-
-
-@audit.command(context_settings={"ignore_unknown_options": True})
-@click.argument("options", nargs=-1, type=click.UNPROCESSED)
-@click.pass_obj
-def verify(settings: Settings, options: tuple[str, ...]) -> int:
-    """Check the record with the stand-alone verifier, which imports nothing of Luthier: 0 intact, 1 tampered, 2 gaps, 3 unreadable."""
-    program = settings.root / "policies" / "audit" / "verify.py"
-    return subprocess.run([sys.executable, "-I", str(program), str(settings.home / "book.sqlite"), *options], check=False).returncode
 
 
 @click.group()
@@ -124,43 +107,6 @@ def model_list(settings: Settings) -> int:
             here = "here" if each.get("offline") else "to be fetched"
             click.echo(f"{each['id']}\t{each.get('parameters') or '?'} parameters\t{each.get('license') or '?'}\t{here}")
     return _told(answer, "")
-
-
-@click.group()
-def policy() -> None:
-    """Who may do what, and how much."""
-
-
-@policy.command("init")
-@click.pass_obj
-def policy_init(settings: Settings) -> int:
-    """Copy the shipped rules and limits into the home, to be edited there. They then count instead of the shipped ones, as a whole."""
-    target, shipped = settings.home / "policy", settings.root / "policies"
-    if target.is_dir() and any(target.iterdir()):
-        raise ToolFailed("Nothing was copied", f"{target} holds a policy already.", "Edit it there, or move it away first.")
-    target.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shutil.copytree(shipped / "rules", target / "rules")
-    shutil.copy2(shipped / "limits.toml", target / "limits.toml")
-    click.echo(f"Copied to {target}. Restart Luthier after editing; a set that does not validate permits nothing but reading.")
-    return 0
-
-
-@policy.command("explain")
-@click.pass_obj
-def policy_explain(settings: Settings) -> int:
-    """Which rules and limits count, in their own words."""
-    own = settings.home / "policy"
-    source = own if own.is_dir() and any(own.iterdir()) else settings.root / "policies"
-    click.echo(f"Rules and limits from {source}\n")
-    for path in sorted((source / "rules").glob("*.cedar")):
-        click.echo(f"{path.stem.upper()}")
-        for line in path.read_text("utf-8").splitlines():
-            if line.startswith("//"):
-                click.echo(f"  {line.lstrip('/ ')}")
-    click.echo("\nLIMITS")
-    for line in (source / "limits.toml").read_text("utf-8").splitlines():
-        click.echo(f"  {line}")
-    return 0
 
 
 def _told(answer: dict[str, object], done: str) -> int:

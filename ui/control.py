@@ -62,7 +62,9 @@ class ControlServer:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if peer_uid(writer.get_extra_info("socket")) != os.geteuid():
+        uid = peer_uid(writer.get_extra_info("socket"))
+        if uid != os.geteuid():
+            await self.desk.shop.note_stranger(uid)
             return
         try:
             request = json.loads(await asyncio.wait_for(reader.readline(), REQUEST_WITHIN_S))

@@ -16,10 +16,10 @@ from chainlit.user import PersistedUser
 
 from ui.storage import LocalStorage
 
-Fresh = Callable[[str, Mapping[str, Any]], dict[str, Any] | None]
-"""Name of a card and its stored props → the props as the book has them now, or None to keep the stored ones."""
-Forget = Callable[[str], Awaitable[None]]
-"""Called with the thread that a person deleted, before its rows go."""
+Fresh = Callable[[str, Mapping[str, Any], str], dict[str, Any] | None]
+"""Name of a card, its stored props, and whose thread it is in → the props as the book has them now, or None to keep the stored ones."""
+Forget = Callable[[str, str], Awaitable[None]]
+"""Called with the thread that a person deletes and that person, before its rows go."""
 
 _PAGE = """
 SELECT * FROM (
@@ -88,6 +88,13 @@ class ScreenStore(SQLAlchemyDataLayer):
         user = context.session.user
         return known or (user.id if isinstance(user, PersistedUser) else None)
 
+    async def get_thread_author(self, thread_id: str) -> str:
+        """The owner of a thread; empty for one that is not there, where Chainlit's own raises."""
+        try:
+            return await super().get_thread_author(thread_id)
+        except ValueError:
+            return ""
+
     async def get_all_user_threads(self, user_id: str | None = None, thread_id: str | None = None) -> list[ThreadDict] | None:
         """As Chainlit's, with JSON decoded and every card's props replaced by what the book says now."""
         threads = await super().get_all_user_threads(user_id, thread_id)
@@ -99,7 +106,7 @@ class ScreenStore(SQLAlchemyDataLayer):
                 step["generation"] = decoded(step.get("generation"))
             for element in thread["elements"] or []:
                 props = decoded(element.get("props")) or {}
-                element["props"] = self._fresh(element.get("name", ""), props) or props
+                element["props"] = self._fresh(element.get("name", ""), props, thread.get("userIdentifier") or "") or props
         return threads
 
     async def list_threads(self, pagination: Pagination, filters: ThreadFilter) -> PaginatedResponse:
@@ -123,5 +130,5 @@ class ScreenStore(SQLAlchemyDataLayer):
 
     async def delete_thread(self, thread_id: str) -> None:
         """Forget the conversation and withdraw what waits in it, then the screen. The audit keeps its records."""
-        await self._forget(thread_id)
+        await self._forget(thread_id, await self.get_thread_author(thread_id))
         await super().delete_thread(thread_id)

@@ -8,6 +8,7 @@ from typing import Any
 
 from policies.people import Caller
 from policies.tool import ToolFailed
+from ui.office import OPS, office
 from ui.shop import Shop
 from ui.wire import decision_json, event_line, view_json
 
@@ -47,16 +48,13 @@ class Desk:
             case "call":
                 async for line in self._call(request, caller):
                     yield line
-            case "decide" | "withdraw" as op:
+            case "decide" | "decide_many" | "withdraw":
                 if caller.via == "mcp":
+                    for identity in [str(request["id"])] if "id" in request else [str(each) for each in request.get("ids", [])]:
+                        await self.shop.decide(identity, "deny", caller)  # the gateway refuses a program, and keeps a record of it
                     remedy = "Decide in the chat or by `python -m ui approve ID`."
                     raise ToolFailed("This was not decided", "MCP never decides an approval.", remedy)
-                identity = str(request["id"])
-                if op == "withdraw":
-                    yield {"end": decision_json(await self.shop.withdraw(identity, caller))}
-                else:
-                    chosen = "approve" if request["answer"] == "approve" else "deny"
-                    yield {"end": decision_json(await self.shop.decide(identity, chosen, caller, str(request.get("why", ""))))}
+                yield {"end": await self._decide(request, caller)}
             case "approval":
                 view = self.shop.approval(str(request["id"]))
                 yield {"end": None if view is None else view_json(view)}
@@ -69,7 +67,11 @@ class Desk:
                         yield {"watch": item}
                 yield {"end": {}}
             case "link":
-                yield {"end": {"token": self.shop.make_link(OWNER), "url": self.url}}
+                if caller.via == "mcp":
+                    raise ToolFailed("No link was made", "a program never signs anybody in.", "Run `python -m ui link` in a terminal.")
+                yield {"end": {"token": self.shop.make_link(str(request.get("person") or OWNER)), "url": self.url}}
+            case op if op in OPS:
+                yield {"end": await office(self.shop, request, caller)}
             case "doctor":
                 yield {"end": await self.shop.doctor()}
             case "datasets":
@@ -79,6 +81,19 @@ class Desk:
             case unknown:
                 because = f"there is no {str(unknown)[:40]!r}."
                 raise ToolFailed("The request cannot be answered", because, "Use a terminal of the same version.")
+
+    async def _decide(self, request: Mapping[str, Any], caller: Caller) -> Any:
+        if request["op"] == "withdraw":
+            return decision_json(await self.shop.withdraw(str(request["id"]), caller))
+        why = str(request.get("why", ""))
+        match request["op"], request["answer"]:
+            case "decide_many", ("approve" | "deny") as answer:
+                ids = [str(each) for each in request["ids"]]
+                return [decision_json(each) for each in await self.shop.inbox.decide_many(ids, answer, caller, why)]
+            case "decide", ("approve" | "deny" | "break_glass") as answer:
+                return decision_json(await self.shop.decide(str(request["id"]), answer, caller, why))
+            case _, answer:
+                raise ValueError(f"no answer is {str(answer)[:20]!r}")
 
     async def _call(self, request: Mapping[str, Any], caller: Caller) -> AsyncIterator[Line]:
         told: asyncio.Queue[Line | None] = asyncio.Queue()

@@ -42,7 +42,7 @@ def safe_headers(*, https: bool) -> list[tuple[bytes, bytes]]:
     """The headers that every answer bears."""
     found = [
         (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
+        (b"referrer-policy", b"same-origin"),  # without any, a browser calls our own forms' origin null
         (b"x-frame-options", b"DENY"),
         (b"cross-origin-opener-policy", b"same-origin"),
     ]

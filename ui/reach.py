@@ -1,8 +1,12 @@
 """How the terminal reaches the workshop: through the server's control socket, or alone under the home's lock."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any
+
+from rich.console import Console
+from rich.text import Text
 
 from agent.settings import Settings
 from policies.tool import ToolFailed
@@ -58,3 +62,15 @@ def end_of(line: Mapping[str, Any], before: Any = None) -> Any:
     if error := line.get("error"):
         raise ToolFailed(error["what"], error["because"], error["try_next"], kind=error["kind"])
     return line.get("end", before)
+
+
+async def with_progress(settings: Settings, request: Mapping[str, Any]) -> Any:
+    """As `fetch`; how far long work has come is said on the error output when that is a terminal."""
+    found: Any = None
+    console = Console(file=sys.stderr)
+    async with aclosing(reach(settings, request)) as lines:  # pyright: ignore[reportArgumentType]
+        async for line in lines:
+            found = end_of(line, found)
+            if (told := line.get("progress")) and console.is_terminal:
+                console.print(Text(told["text"], style="dim"))
+    return found

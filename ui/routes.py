@@ -1,4 +1,4 @@
-"""Our own addresses beside the chat: signing in, a run's stream and log, a screen element's bytes, the state page."""
+"""Our own addresses beside the chat: signing in, a run's stream and log, a screen element's bytes, our pages."""
 
 import asyncio
 import secrets
@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Red
 
 from policies.people import Caller
 from ui.data import ScreenStore
+from ui.pages.addresses import build_pages
 from ui.pages.plain import Pages
 from ui.shop import RunFacts, Shop
 from ui.signin import person_of, token_of, web_caller
@@ -29,13 +30,13 @@ def build_routes(shop: Shop, store: ScreenStore, storage: LocalStorage, pages: P
     def caller(request: Request) -> Caller:
         token = token_of(request.cookies)
         person = person_of(token)
-        if person is None:
+        if person is None or not shop.household.role(person):
             raise HTTPException(401, f"Sign in first: run `{NEW_LINK}` and open the address it prints.")
         return web_caller(person, token)
 
     def own_run(run_id: str, who: Caller) -> RunFacts:
         view = shop.run(run_id, who)
-        if view is None or view.owner != who.person:
+        if view is None:
             raise HTTPException(404, "There is no such run.")
         return view
 
@@ -50,7 +51,7 @@ def build_routes(shop: Shop, store: ScreenStore, storage: LocalStorage, pages: P
     @routes.get("/enter")
     async def enter(request: Request, t: str = "") -> Response:
         person = shop.use_link(t)
-        if person is None:
+        if person is None or not shop.household.role(person):
             return HTMLResponse(pages.message(
                 "This sign-in link does not work any more",
                 "A link works once, within ten minutes. Run this command where Luthier is installed, and open the address it prints:",
@@ -62,12 +63,6 @@ def build_routes(shop: Shop, store: ScreenStore, storage: LocalStorage, pages: P
         answer = RedirectResponse("/chat/", 303, headers=NO_STORE)
         set_auth_cookie(request, answer, create_jwt(user))
         return answer
-
-    @routes.get("/status")
-    async def status(request: Request) -> Response:
-        caller(request)
-        facts = await shop.doctor()
-        return HTMLResponse(pages.status(shop.badge().note, facts))
 
     @routes.get("/runs/{run_id}/events")
     async def run_events(request: Request, run_id: str) -> Response:
@@ -95,4 +90,5 @@ def build_routes(shop: Shop, store: ScreenStore, storage: LocalStorage, pages: P
         # whatever a person uploaded must not run as a page of ours
         return FileResponse(path, media_type="application/octet-stream", headers={**NO_STORE, "content-disposition": "attachment"})
 
+    routes.include_router(build_pages(shop, pages, caller))
     return routes

@@ -43,6 +43,8 @@ class Screens:
         """A page came up. `shown`: element ids that its history already holds."""
         self._sweep()
         session = _session()
+        if self.shop.inbox.is_foreign(session.thread_id, _caller(session)):
+            return  # the browser chooses the name of a new thread; one that the book knows as another's is never followed
         screen = Screen(self.shop, session.thread_id, _caller(session), shown)
         settled = asyncio.Event()
         task = asyncio.create_task(self._live(session.id, screen, settled, shown), name=f"page-{session.id}")
@@ -86,7 +88,7 @@ class Screens:
         """A click on Approve or Deny. The payload names an approval, nothing else of it counts."""
         session = _session()
         caller, approval_id = self._trusted(session), str(payload.get("id", ""))
-        view = self.shop.approval(approval_id)
+        view = self.shop.inbox.seen(approval_id, caller)
         if view is None or view.thread != session.thread_id:
             return {"ok": False, "message": "This thread has no such approval."}
         decision = await self.shop.decide(approval_id, answer, caller, str(payload.get("why", ""))[:500])
@@ -96,11 +98,27 @@ class Screens:
         """A click on Withdraw."""
         session = _session()
         caller, approval_id = self._trusted(session), str(payload.get("id", ""))
-        view = self.shop.approval(approval_id)
+        view = self.shop.inbox.seen(approval_id, caller)
         if view is None or view.thread != session.thread_id:
             return {"ok": False, "message": "This thread has no such approval."}
         decision = await self.shop.withdraw(approval_id, caller)
         return {"ok": decision.ok, "message": decision.message, "props": approval_card(decision.approval)}
+
+    async def ask_again(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """A click on Ask again: a new proposal with the same arguments, on a card of its own."""
+        session = _session()
+        caller, approval_id = self._trusted(session), str(payload.get("id", ""))
+        view = self.shop.inbox.seen(approval_id, caller)
+        if view is None or view.thread != session.thread_id:
+            return {"ok": False, "message": "This thread has no such approval."}
+        try:
+            answer = await self.shop.inbox.ask_again(approval_id, caller)
+        except ToolFailed as failed:
+            return {"ok": False, "message": f"{failed.because} {failed.try_next}"}
+        if answer.approval is not None:
+            await self._page(session).screen.approval(answer.approval)
+        words = {"done": "Done.", "waiting": "Asked again: the new card is below."}.get(answer.status)
+        return {"ok": answer.status in ("done", "waiting"), "message": words or f"{answer.reason} {answer.remedy}".strip()}
 
     async def call(self, tool: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """A button of the run card: one tool call for its run, as the person who pressed it."""
@@ -125,10 +143,13 @@ class Screens:
         return self._pages[session.id]
 
     def _trusted(self, session: WebsocketSession) -> Caller:
-        """The caller of this session, unless it has been signed out since its socket opened."""
-        if not session.token or self.shop.is_revoked(token_hash(session.token)):
+        """The caller of this session, unless it has been signed out, or the thread is another's, since its socket opened."""
+        caller = _caller(session)
+        if not session.token or self.shop.is_revoked(token_hash(session.token)) or not self.shop.household.role(caller.person):
             raise ToolFailed("This was not done", "the session was signed out.", "Run `python -m ui link` for a new sign-in link.")
-        return _caller(session)
+        if self.shop.inbox.is_foreign(session.thread_id, caller):
+            raise ToolFailed("This was not done", "there is no such conversation of yours.", "Begin a new chat.")
+        return caller
 
     async def _with_uploads(self, message: cl.Message, caller: Caller) -> str:
         words = message.content

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.headers import policy, safe_cookie, safe_headers, script_hashes, without_remote
-from ui.signin import token_hash, token_of
+from ui.signin import person_of, token_hash, token_of
 
 READING = {"GET", "HEAD", "OPTIONS"}
 SOCKET = "/chat/ws/socket.io"
@@ -21,7 +21,11 @@ KNOCKS = ("/enter", "/chat/login")
 SHUT = ("/chat/auth/jwt", "/chat/auth/header", "/chat/auth/oauth", "/chat/mcp", "/chat/project/share", "/chat/project/thread/share",
         "/chat/copilot")
 """Chainlit's doors that Luthier does not use."""
+FREE = ("/enter", "/healthz", "/chat/public", "/chat/assets", "/chat/favicon")
+"""What a signed-out session may fetch like any stranger."""
 BODY_MAX = 12 * 1024 * 1024
+THREADS = "/chat/project/thread"
+NO_THREAD = b'{"detail":"Thread not found"}'
 TOO_LARGE = "The upload is larger than 10 MB. Put the file into the data folder instead."
 
 
@@ -40,15 +44,16 @@ def own_origins(host: str, port: int, public_url: str) -> frozenset[str]:
 
 
 class Guard:
-    """Pure ASGI, outermost. `is_revoked` and `revoke` take a token's hash."""
+    """Pure ASGI, outermost. `is_revoked` and `revoke` take a token's hash, `is_shut_out` the token: its person may not sign in any more."""
 
     def __init__(
         self, app: ASGIApp, *, origins: frozenset[str], https: bool,
-        is_revoked: Callable[[str], bool], revoke: Callable[[str], None], knocks: str = "10/minute",
+        is_revoked: Callable[[str], bool], revoke: Callable[[str], None], is_shut_out: Callable[[str], bool] = lambda token: False,
+        knocks: str = "10/minute",
     ) -> None:
         self.app, self.origins, self.https = app, origins, https
         self.hosts = frozenset(urlsplit(origin).netloc for origin in origins)
-        self.is_revoked, self.revoke = is_revoked, revoke
+        self.is_revoked, self.revoke, self.is_shut_out = is_revoked, revoke, is_shut_out
         self.rate, self.limiter = parse(knocks), MovingWindowRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +74,8 @@ class Guard:
         if path == "/chat/logout" and scope["method"] == "POST" and token:
             self.revoke(token_hash(token))
         body = _Body(receive)
-        dressed = self._dressed(send, scope)
+        theirs = path.startswith(THREADS) and person_of(token) is not None
+        dressed = self._dressed(_hiding(send) if theirs else send, scope)
 
         async def send_unless_refused(message: Message) -> None:
             if not body.refused:  # the application answers the exception with a 500 of its own
@@ -95,7 +101,7 @@ class Guard:
             return 413, TOO_LARGE
         if path.startswith(KNOCKS) and not self.limiter.test(self.rate, _address(scope)):
             return 429, "Too many attempts. Wait a minute, then try again."
-        if token and self.is_revoked(token_hash(token)) and not path.startswith(("/enter", "/healthz", "/chat/public", "/chat/assets")):
+        if token and not path.startswith(FREE) and (self.is_revoked(token_hash(token)) or self.is_shut_out(token)):
             return 401, "This session was signed out. Run `python -m ui link` for a new sign-in link."
         return None
 
@@ -136,6 +142,23 @@ class Guard:
             await send(message)
 
         return dressed
+
+
+def _hiding(send: Send) -> Send:
+    """Answers about a thread that is another's as about one that never was: Chainlit says 401 to a person who is signed in."""
+    hidden = False
+
+    async def hiding(message: Message) -> None:
+        nonlocal hidden
+        if message["type"] == "http.response.start" and message["status"] == 401:
+            hidden = True
+            kept = [(n, v) for n, v in message["headers"] if n != b"content-length"]
+            message = {**message, "status": 404, "headers": [*kept, (b"content-length", str(len(NO_THREAD)).encode())]}
+        elif hidden and message["type"] == "http.response.body":
+            message = {**message, "body": b"" if message.get("more_body") else NO_THREAD}
+        await send(message)
+
+    return hiding
 
 
 def _page(held: list[Message]) -> tuple[Message, Message]:

@@ -19,6 +19,8 @@ class LocalStorage(BaseStorageClient):
 
     def path(self, object_key: str) -> Path:
         """The file of a key. Raises OutsideStorage for one that leaves the folder."""
+        if "\0" in object_key:
+            raise OutsideStorage("The element key holds a NUL.")
         found = (self.root / object_key).resolve()
         if not found.is_relative_to(self.root) or found == self.root:
             raise OutsideStorage(f"The element key {object_key!r} leaves the storage folder.")

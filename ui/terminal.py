@@ -2,9 +2,10 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
+import click
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -27,7 +28,7 @@ from agent.events import (
     TurnEnded,
 )
 from policies.verdict import ApprovalView
-from ui.cards import TITLES, consent_lines, duration, moment, size, span
+from ui.cards import TITLES, consent_lines, duration, moment, progress, size, span
 
 BARS = "▁▂▃▄▅▆▇█"
 LOSSES_SHOWN = 60
@@ -111,7 +112,8 @@ def answers_table(answers: Any) -> RenderableType:
 def approval_panel(view: ApprovalView) -> Panel:
     """An approval as the book has it; plain text only."""
     grid = Table.grid(padding=(0, 2))
-    for label, value in [*consent_lines(view), ("Digest", view.digest), ("Expires", moment(view.expires_at))]:
+    said = [("Said yes", progress(view))] if progress(view) else []
+    for label, value in [*consent_lines(view), *said, ("Digest", view.digest), ("Expires", moment(view.expires_at))]:
         grid.add_row(Text(label, style="dim"), Text(value))
     parts: list[RenderableType] = [Text(view.reason)] if view.reason else []
     parts += [grid, *(Text(f"· {rule}", style="dim") for rule in view.stop_rules)]
@@ -199,3 +201,32 @@ def spark(values: list[float]) -> str:
 def print_json(value: Any) -> None:
     """One JSON object on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def line_of(value: Any) -> str:
+    """A fact on one line, whatever it is made of."""
+    match value:
+        case None | "":
+            return "–"
+        case Mapping():
+            return " · ".join(f"{str(name).replace('_', ' ')} {line_of(part)}" for name, part in value.items()) or "–"
+        case list() | tuple():
+            return ", ".join(line_of(part) for part in value) or "–"
+        case _:
+            return str(value)
+
+
+def pairs(arguments: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as arguments; a value that looks like a JSON list, object, truth value or null is read as one."""
+    found: dict[str, Any] = {}
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier() or name in found:
+            raise click.UsageError(f"{word!r} is not of the form key=value, or its key stands twice.")
+        found[name] = value
+        if value[:1] in ("[", "{") or value in ("true", "false", "null"):
+            try:
+                found[name] = json.loads(value)
+            except ValueError:
+                raise click.UsageError(f"The value of {name} is no JSON.") from None
+    return found

@@ -13,6 +13,7 @@ from agent.brain.intents import DEFAULT_DATA, INTENTS, OFFERED_FIRST, Intent, ma
 from agent.brain.moves import Asks, Do, Move, Say, Step
 from agent.brain.requests import plan
 from agent.brain.router import Router
+from agent.brain.ruling import action_of, ask_rules
 from agent.brain.slots import Slots, read_question, read_slots
 from agent.brain.words import facts_of, say_notice, say_result, went_well
 
@@ -100,6 +101,8 @@ class Dialogue:
 
     def _completed(self, scene: Scene, text: str, asks: Asks) -> Move | None:
         """The request that lacked something, now with it; None when the person says something else instead."""
+        if asks.missing == "action":
+            return self._checked(scene, ask_rules(f"{asks.request} {text}", self._router)) if action_of(text, self._router)[0] else None
         slots = read_slots(text)
         found = {
             "dataset": slots.dataset,
@@ -150,6 +153,8 @@ class Dialogue:
             if name == "knowledge" and sure >= ACT_AT:
                 return Say(phrases.NO_ANSWER, self._unsure(text, found).choices)
             return self._unsure(text, found)
+        if name == "explain_policy":
+            return self._checked(scene, ask_rules(text, self._router))
         slots = read_slots(text)
         if slots.cloud and not intent.reads:
             return Say(phrases.NO_CLOUD)

@@ -42,6 +42,19 @@ _ALL = (
         r"does the|pose|hello",
     ),
     Intent(
+        "spend_report",
+        "Show the spending",
+        "What have I spent so far?",
+        words=r"spen[dt]|bill|cost|money|budget|reserved|ledger|balance|paid|pay|charg|expens|dollar|token|ausg|gekostet",
+    ),
+    Intent(
+        "explain_policy",
+        "Ask the rules",
+        "Would I be allowed to fine-tune the bundled model on {data}?",
+        words=r"allow|permi|may|rules?|polic|approv|yes|refus|deni|forbid|verdict|darf|regel",
+    ),
+    Intent("test_policy", "Check the policy", "Check the policy", words=r"polic|rules?|limits?|cases?|regel|richtlinie"),
+    Intent(
         "start_finetune",
         "Fine-tune",
         "Fine-tune the bundled model on {data}",

@@ -36,11 +36,12 @@ HELP = (
     "- How long would it take on samples/helpdesk.jsonl? · Fine-tune the bundled model on samples/helpdesk.jsonl, 3 epochs\n"
     "- How is the run going? · Show the log · Stop the run · Resume the run · List my runs\n"
     "- Evaluate the tuned model · Ask both: how do I reset my password? · Export the model as onnx\n"
+    "- What have I spent? · Would I be allowed to export the model? · Check the policy\n"
     "I also answer questions such as “what is LoRA?” or “how should my data look?”."
 )
 THANKS = "You are welcome."
 NO_CLOUD = (
-    "Cloud runs, deployments and spending reports are not in this version: training and answering happen on this machine, and cost nothing."
+    "Cloud runs and deployments are not in this version: training and answering happen on this machine, and cost nothing."
 )
 SPOKEN: Mapping[str, tuple[Any, ...]] = {
     "hello": (HELLO, FIRST_CHOICES),

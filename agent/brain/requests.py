@@ -1,5 +1,6 @@
 """A request as a plan: which tools, with which arguments, or what is still missing."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from agent.brain.intents import DEFAULT_DATA
 from agent.brain.moves import Asks, Do, Move, Say, Step
 from agent.brain.slots import Question, Slots, find_prompt
 
+_SPANS = ((r"\btoday\b|\bheute\b", "today"), (r"\bweek\b|\bwoche\b", "7d"), (r"\byear\b|\bjahr\b|\bever\b", "365d"))
 _WHICH_DATA = "Which dataset? Name a file below an allowed folder, drop one into the chat, or take the sample."
 
 
@@ -54,6 +56,8 @@ def plan(intent: str, text: str, slots: Slots, question: Question | None = None)
                     Asks("format", text),
                 )
             return Do(intent, _given(run_id=_run(slots), format=slots.format))
+        case "spend_report":
+            return Do(intent, _given(since=next((span for word, span in _SPANS if re.search(word, text, re.IGNORECASE)), None)))
         case "ask_model":
             return _ask(text, slots, question or find_prompt(text))
         case _:

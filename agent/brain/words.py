@@ -146,6 +146,8 @@ def _logs(facts: Facts) -> str:
 
 
 def _started(facts: Facts) -> str:
+    if facts.get("waits"):
+        return f"Run {facts.get('run_id', '')} waits for its turn on this machine. The card shows its place, and I say when it ends."
     steps = f", {facts['steps']} steps" if facts.get("steps") else ""
     return f"Run {facts.get('run_id', '')} has started{steps}. The card shows it live, and I say when it ends."
 
@@ -185,6 +187,30 @@ def _added(facts: Facts) -> str:
     return f"The dataset is registered as {facts.get('dataset', '?')}: {facts.get('rows', '?')} rows. Use this name from now on."
 
 
+def _spent(facts: Facts) -> str:
+    if not any(facts.get(name) not in (None, "0.00", "0") for name in ("reserved", "settled")):
+        return "Nothing has been spent, and nothing is reserved."
+    currency, whose = facts.get("currency", "USD"), "everybody" if facts.get("whose") == "everybody" else "you"
+    since = f" since {str(facts['since'])[:10]}" if facts.get("since") else ""
+    left = [f"{each.get('left')} {currency} of {each.get('name')}" for each in facts.get("budgets") or [] if each.get("left") is not None]
+    said = f"Spent by {whose}{since}: {facts.get('settled', '?')} {currency}. Reserved for what still runs: {facts.get('reserved', '?')}"
+    return f"{said} {currency}.{' Left: ' + ', '.join(left) + '.' if left else ''}"
+
+
+def _explained(facts: Facts) -> str:
+    return str(facts.get("message") or "The rules' answer is above.")
+
+
+def _tested(facts: Facts) -> str:
+    cases, failed = facts.get("cases", 0), facts.get("failed", 0)
+    if facts.get("valid") is False:
+        return "The policy in the home is not valid; the result says why. The one in force stays."
+    if not failed:
+        return f"The policy is in order: all {cases} cases hold."
+    names = ", ".join(f"“{name}”" for name in (facts.get("names") or [])[:5])
+    return f"{failed} of {cases} cases do not hold: {names}."
+
+
 _DONE: dict[str, Callable[[Facts], str]] = {
     "inspect_hardware": _hardware,
     "list_models": _models,
@@ -204,6 +230,9 @@ _DONE: dict[str, Callable[[Facts], str]] = {
     "export_model": _exported,
     "ask_model": _asked,
     "add_dataset": _added,
+    "spend_report": _spent,
+    "explain_policy": _explained,
+    "test_policy": _tested,
     "withdraw_proposal": lambda facts: f"The proposal {facts.get('approval_id', '')} is withdrawn. Nothing was done.",
 }
 

@@ -1,6 +1,7 @@
 """One audit record, version 1: its fields, and the canonical bytes that are hashed and kept."""
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ Status = Literal["ok", "error", "timeout", "unknown", "denied", "not_started"]
 
 _PLAIN = re.compile(r"[\w.@:/+\-<>, ]{0,120}")
 _MAX_SAFE = 2**53 - 1
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class AgentFacts:
     build: str = ""
     model: str = ""
     prompt: str = ""
+
+
+_NOBODY = AgentFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +79,16 @@ class Record:
     detail: Mapping[str, Any] = field(default_factory=dict)
     """A few plain facts of the event, redacted: a reason, an error id, a file's hash."""
 
-    def shape(self, seq: int, ts: str, log: str, prev: str, args_commit: str | None) -> dict[str, Any]:
-        """Every field of the schema in its nesting; what is unknown is null, never absent."""
+    def shape(
+        self, seq: int, ts: str, log: str, prev: str, args_commit: str | None, key: str | None = None, agent: AgentFacts | None = None,
+    ) -> dict[str, Any]:
+        """Every field of the schema in its nesting; what is unknown is null, never absent. `agent` stands in where it names none."""
+        by = agent if agent is not None and self.agent == _NOBODY else self.agent
         return {
             "v": VERSION, "seq": seq, "ts": ts, "log": log, "kind": self.kind, "event": self.event,
             "actor": {"sub": self.caller.person, "via": self.caller.via, "auth": self.caller.auth or None,
                       "session": self.caller.session or None, "ip_class": _ip_class(self.caller)},
-            "agent": {"build": self.agent.build or None, "model": self.agent.model or None, "prompt": self.agent.prompt or None},
+            "agent": {"build": by.build or None, "model": by.model or None, "prompt": by.prompt or None},
             "tool": {"name": self.tool, "version": self.tool_version, "call_id": self.call_id, "effects": list(self.effects)},
             "args": None if self.args is None else plain(redact_value(self.args)),
             "args_commit": args_commit, "action_digest": self.action_digest,
@@ -93,16 +101,53 @@ class Record:
             "trace": {"trace": self.trace_id, "span": self.span_id},
             "refs": {"intent": self.intent_seq, "run": self.run_id, "provider": self.provider_id},
             "detail": plain(redact_value(self.detail)),
-            "key": None, "prev": prev,
+            "key": key, "prev": prev,
         }
 
 
-def canonical(value: Any) -> bytes:
-    """RFC 8785 bytes. Raises ValueError on NaN, on integers beyond 2^53 and on lone surrogates."""
+def canonical(value: Any, *, floats: bool = True) -> bytes:
+    """RFC 8785 bytes. Raises ValueError on NaN, on integers beyond 2^53, on lone surrogates, and without `floats` on those."""
     try:
+        # The C encoder is ten times as fast, and gives the same bytes where there is no float, no huge integer and no odd key.
+        if _simple(value):
+            return _ENCODE(value).encode()
+        if not floats and _has_float(value):
+            raise ValueError("a record holds no float")
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
         raise ValueError(f"not canonical JSON: {error}") from error
+
+
+def _simple(value: Any) -> bool:
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        kind = type(one)
+        if kind is str or one is None or kind is bool:
+            continue
+        if kind is dict:
+            for name in one:
+                # RFC 8785 sorts names by UTF-16 units, Python by code points: the same below the surrogates.
+                if type(name) is not str or (not name.isascii() and max(name) >= "\ud800"):
+                    return False
+            rest.extend(one.values())
+        elif kind is list or kind is tuple:
+            rest.extend(one)
+        elif kind is not int or not -_MAX_SAFE <= one <= _MAX_SAFE:
+            return False
+    return True
+
+
+def _has_float(value: Any) -> bool:
+    match value:
+        case float():
+            return True
+        case Mapping():
+            return any(_has_float(part) for part in value.values())
+        case list() | tuple():
+            return any(_has_float(part) for part in value)
+        case _:
+            return False
 
 
 def commit(salt: bytes, original: bytes) -> str:

@@ -29,6 +29,9 @@ export default function Approval() {
   useEffect(() => { if (props.open && card.current) card.current.scrollIntoView({ block: 'nearest' }); }, []);
   useEffect(() => { setShown(props); }, [props.status, props.outcome, props.id]);
 
+  // another person's yes changes the progress and nothing else
+  useEffect(() => { setShown(props); }, [props.progress, props.again]);
+
   async function press(name) {
     setBusy(name);
     setWords('');
@@ -38,7 +41,7 @@ export default function Approval() {
     if (said && said.props) setShown(said.props);
     // no response means that the server did not decide: it must never look like a yes
     if (!said) setWords('Nothing was decided: the server did not answer. Reload the page and look again.');
-    else if (!said.ok) setWords(said.message);
+    else if (!said.ok || name === 'ask_again') setWords(said.message);
     setBusy('');
   }
 
@@ -51,7 +54,7 @@ export default function Approval() {
       <div className="lu-head">
         <span className="lu-title">{plan ? 'Plan' : shown.tool}</span>
         <span className="lu-soft">{plan ? shown.tool + ' · ' + shown.where : shown.target}</span>
-        <span className={'lu-pill ' + tone} data-testid="approval-status">{shown.title}{by}</span>
+        <span className={'lu-pill ' + tone} data-testid="approval-status">{shown.open && shown.progress ? shown.progress : shown.title + by}</span>
       </div>
       {plan ? <div className="lu-tiles">{shown.tiles.map((tile) => <Tile key={tile.label} tile={tile} />)}</div> : null}
       {!plan && shown.reason ? <p className="lu-soft">{shown.reason}</p> : null}
@@ -75,6 +78,11 @@ export default function Approval() {
             </Button>
             <Button data-testid="deny" variant="outline" disabled={!!busy} onClick={() => press('deny')}>Deny</Button>
           </>
+        ) : null}
+        {shown.again ? (
+          <Button data-testid="ask-again" variant="outline" disabled={!!busy} onClick={() => press('ask_again')}>
+            {busy === 'ask_again' ? 'Asking…' : 'Ask again'}
+          </Button>
         ) : null}
         <span className="lu-soft lu-small lu-end">
           asked by {shown.requester} · {shown.id} · digest {shown.digest}

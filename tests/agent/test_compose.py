@@ -42,3 +42,13 @@ def test_a_second_door_on_the_same_home_is_refused(tmp_path: Path) -> None:
 def test_another_database_is_refused_for_now(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="SQLite"):
         build_door(Settings(home=tmp_path / "home", database_url="postgresql://x"))
+
+
+def test_a_book_that_cannot_be_used_is_said_with_the_remedy_and_leaves_no_lock(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "book.sqlite").write_bytes(b"this is no book " * 500)
+    for _ in range(2):
+        with pytest.raises(ToolFailed, match="SQLite says") as told:
+            build_door(Settings(home=home))
+        assert told.value.kind == "book" and told.value.try_next

@@ -32,6 +32,12 @@ def test_missing_facts_never_break_a_sentence(tool: str) -> None:
         ("evaluate_model", {"verdict": "worse", "gain": {"value": -0.5, "rows": 72}}, "fell by 50.0 points"),
         ("list_runs", {"total": 0}, "There are no runs yet"),
         ("ask_model", {"answers": [{}, {}]}, "side by side"),
+        ("spend_report", {"reserved": "0.00", "settled": "0.00"}, "Nothing has been spent"),
+        ("spend_report", {"reserved": "4.20", "settled": "1.25", "currency": "USD"}, "Spent by you: 1.25 USD. Reserved"),
+        ("explain_policy", {"message": "It would need a yes, by local-long."}, "It would need a yes"),
+        ("test_policy", {"cases": 12, "failed": 0, "valid": True}, "all 12 cases hold"),
+        ("test_policy", {"cases": 12, "failed": 1, "names": ["a viewer trains"]}, "1 of 12 cases do not hold: “a viewer trains”"),
+        ("test_policy", {"valid": False}, "not valid"),
     ],
 )
 def test_a_result_is_said(tool: str, facts: dict[str, Any], said: str) -> None:

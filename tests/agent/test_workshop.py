@@ -254,12 +254,15 @@ async def test_watching_ends_with_the_run_and_hides_other_peoples(home: Home) ->
         shown = [each async for each in shop.watch("0123456789", ME)]
         assert [each["kind"] for each in shown] == ["step", "step", "view"]
         assert shown[-1]["offset"] == 2 and shown[-1]["view"]["state"] == "finished"
-        assert shop.run("foreign000", ME) is None
-        assert shop.run("foreign000", Caller("bob", "web")) is not None
+        home.people.add("ann", "Ann", "member")
+        home.people.add("aud", "Aud", "auditor")
+        ann = Caller("ann", "web")
+        assert shop.run("foreign000", ann) is None and shop.run("0123456789", ann) is None
+        assert all(shop.run("foreign000", Caller(who, "web")) is not None for who in ("bob", "owner", "aud"))
         with pytest.raises(ToolFailed, match="no run of yours"):
-            await anext(aiter(shop.watch("foreign000", ME)))
+            await anext(aiter(shop.watch("foreign000", ann)))
         with pytest.raises(ToolFailed):
-            await shop.log("foreign000", ME)
+            await shop.log("foreign000", ann)
         assert (await shop.log("0123456789", ME)).lines == ("step 1",)
 
 
@@ -278,6 +281,8 @@ async def test_the_badge_and_the_doctor_say_who_thinks_and_what_is_missing(home:
         assert shop.badge().solo
         facts = await shop.doctor()
     assert facts["brain"] == "test" and isinstance(facts["problems"], list)
+    assert facts["policy"]["source"].endswith("policies") and len(facts["policy"]["hash"]) == 64 and facts["policy"]["alarm"] == ""
+    assert facts["record"]["records"] >= 1 and facts["record"]["key_id"]
 
 
 def _no_data(args: object, call: object) -> Result:

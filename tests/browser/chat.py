@@ -1,6 +1,8 @@
 """The chat page as a person uses it, and a watch over what it must not do."""
 
-from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Request, Route, expect
+from contextlib import suppress
+
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Request, Route, TimeoutError, expect
 
 
 class Chat:
@@ -27,10 +29,19 @@ class Chat:
         send = self.page.locator("#chat-submit:not([disabled])")
         send.wait_for()
         if attach is not None:
-            self.page.locator("input[type=file]").first.set_input_files(attach)
-            self.page.get_by_text(attach["name"]).first.wait_for()
+            self._attach(attach)
         send.click()
         expect(self.page.locator("[data-step-type=user_message]")).to_have_count(before + 1)
+
+    def _attach(self, file: FilePayload) -> None:
+        """Give the page a file; one that comes while Chainlit makes its first screen anew is lost without a request, so give it again."""
+        shown = self.page.get_by_text(file["name"]).first
+        for _ in range(4):
+            self.page.locator("input[type=file]").first.set_input_files(file)
+            with suppress(TimeoutError):
+                shown.wait_for(timeout=5_000)
+                return
+        shown.wait_for()
 
     def find(self, test_id: str) -> Locator:
         """Every control with that test id."""
@@ -52,7 +63,7 @@ class Watchman:
     def __init__(self, context: BrowserContext, own: str) -> None:
         self.context, self.own = context, own
         self.wrong: list[str] = []
-        self.expected: tuple[str, ...] = ("net::ERR_", "WebSocket connection")
+        self.expected: tuple[str, ...] = ("net::ERR_", "WebSocket connection", "Failed to fetch")
         """Parts of console errors that a test brings about: by default the network's, while a server is killed."""
         context.route(lambda url: not url.startswith((own, "data:", "blob:")), self._foreign)
         context.on("page", self._watch)

@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.engine.nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_*.py"]
@@ -108,6 +110,20 @@ def start(environ: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session")
+def python() -> str:
+    """The Python of this environment."""
+    return sys.executable
+
+
+@pytest.fixture(scope="session")
+def nursery(environ: dict[str, str]) -> Iterator[Nursery]:
+    """Engine processes that start in a moment, for tests that need many."""
+    nursery = Nursery(environ)
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="session")
 def finished(new_run: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]) -> Path:
     """One whole QLoRA run of the tiny model, shared."""
     folder = new_run()
@@ -118,11 +134,23 @@ def finished(new_run: Callable[..., Path], start: Callable[..., subprocess.Popen
 
 
 def events_of(folder: Path, kind: str = "") -> list[dict[str, Any]]:
-    """The events of a run, of one kind."""
-    lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    """The events of a run, of one kind; a line that is being written does not count yet."""
+    text = (folder / "events.jsonl").read_text(encoding="utf-8")
+    lines = text[: text.rfind("\n") + 1].splitlines()
     return [event for event in map(json.loads, lines) if not kind or event["kind"] == kind]
 
 
 def result_of(folder: Path) -> dict[str, Any]:
     """The engine's last word on a run."""
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def edit(folder: Path, **fields: Any) -> None:
+    """Change the spec of a run folder, as a hand would."""
+    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    (folder / "spec.json").write_text(json.dumps({**spec, **fields}), encoding="utf-8")
+
+
+def log_of(folder: Path) -> str:
+    """The end of a run's log, for the message of a failed assertion."""
+    return (folder / "log.txt").read_text(encoding="utf-8")[-3000:]

@@ -88,6 +88,13 @@ def test_a_row_that_can_not_be_used_is_named(line: str, tmp_path: Path) -> None:
     assert caught.value.kind == "data"
 
 
+def test_a_row_that_can_not_be_learned_from_is_named_by_its_line(renderer: Renderer, tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.jsonl", [*rows(2), {"messages": [{"role": "user", "content": "x"}]}])
+    with pytest.raises(EngineFailed, match=r"Row 3 of train\.jsonl can't be used\. A row has no assistant message") as caught:
+        encode_file(renderer, tmp_path / "train.jsonl", 200)
+    assert caught.value.kind == "data"
+
+
 def test_a_row_without_an_answer_is_refused(renderer: Renderer) -> None:
     with pytest.raises(EngineFailed, match="no assistant message"):
         renderer.encode({"messages": [{"role": "user", "content": "x"}]})

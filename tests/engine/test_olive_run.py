@@ -10,6 +10,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tools.engine import olive_run
 from tools.engine.callback import Reporter
+from tools.engine.checkpoints import Checkpoints
 from tools.engine.data import Encoded
 from tools.engine.events import Events
 from tools.engine.failure import EngineFailed
@@ -33,7 +34,7 @@ def spec(new_run: Callable[..., Path]) -> TrainSpec:
 
 
 def reporter_in(folder: Path) -> Reporter:
-    return Reporter(Events(folder), Stop(lambda: None), lambda: 0)
+    return Reporter(Events(folder), Stop(lambda: None), lambda: 0, Checkpoints(folder / "checkpoints"))
 
 
 def test_an_end_without_an_adapter_is_a_failure(spec: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

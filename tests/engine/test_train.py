@@ -6,11 +6,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.engine.conftest import events_of, result_of
+from tests.engine.conftest import edit, events_of, result_of
 from tools.engine.spec import RunResult
 from tools.engine.train import train
 
@@ -164,11 +163,6 @@ def pickle_only(folder: Path) -> None:
     (model / "config.json").write_text("{}", encoding="utf-8")
     (model / "pytorch_model.bin").write_bytes(b"")
     edit(folder, model_dir=str(model))
-
-
-def edit(folder: Path, **fields: Any) -> None:
-    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    (folder / "spec.json").write_text(json.dumps({**spec, **fields}), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

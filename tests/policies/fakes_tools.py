@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field, JsonValue
 
-from policies.proposal import FREE, Cost, Effect, Proposal, Trait, Unpriced
+from policies.proposal import FREE, Cost, Effect, Order, Proposal, Trait, Unpriced
 from policies.tool import Call, Recall, Result, ToolArgs
 
 
@@ -31,6 +31,12 @@ class FakeTool:
     traits: frozenset[Trait] = frozenset()
     stop_rules: tuple[str, ...] = ()
     plan: dict[str, JsonValue] = field(default_factory=dict)
+    region: str = ""
+    sku: str = ""
+    max_minutes: int = 0
+    orders: tuple[Order, ...] = ()
+    evidence: tuple[str, ...] = ()
+    leaves: str = ""
     deed: Callable[[FakeArgs, Call], Mapping[str, JsonValue]] = lambda args, call: {"name": args.name, "run_id": "0123456789"}
     before: Callable[[FakeArgs], None] = lambda args: None
     remembers: dict[str, Result | Recall] = field(default_factory=dict)
@@ -49,6 +55,8 @@ class FakeTool:
         return Proposal(
             effects=self.effects, target=f"thing:{args.name}", cost=self.cost, owner=self.owner, traits=self.traits,
             supersedes=args.name, card=(("Name", args.name), ("Note", args.note)), stop_rules=self.stop_rules, plan=self.plan,
+            region=self.region, sku=self.sku, max_minutes=self.max_minutes,
+            orders=self.orders, evidence=self.evidence, leaves=self.leaves,
         )
 
     def perform(self, args: FakeArgs, call: Call, /) -> Result:
@@ -78,4 +86,5 @@ def heavy(**more: object) -> FakeTool:
 def spending(dollars: int = 10, **more: object) -> FakeTool:
     """Costs money."""
     cost = Cost(dollars * 500_000, dollars * 1_000_000, basis="price list", price_date="2026-11-01")
-    return FakeTool(effects=frozenset({Effect.SPEND}), cost=cost, **more)  # pyright: ignore[reportArgumentType]
+    given = {"cost": cost, "region": "eastus", "sku": "Consumption", "max_minutes": 60} | more
+    return FakeTool(effects=frozenset({Effect.SPEND}), **given)  # pyright: ignore[reportArgumentType]

@@ -78,9 +78,9 @@ BOB, CY = Caller("bob", "web", "link", "t-bob"), Caller("cy", "web", "link", "t-
 
 
 def two_more(home: Home) -> None:
-    """From now on three people are known."""
-    home.people.add("bob", "Bob", "member")
-    home.people.add("cy", "Cy", "member")
+    """From now on three people are known, and all may decide."""
+    home.people.add("bob", "Bob", "approver")
+    home.people.add("cy", "Cy", "approver")
 
 
 async def ask(gateway: Gateway, tool: str = "start", caller: Caller = OWNER, **raw: Any) -> ApprovalView:

@@ -192,3 +192,46 @@ async def test_an_approval_that_does_not_exist_is_an_error_that_shows_odd_ids_pl
         with pytest.raises(ToolFailed, match="no approval has this id") as failed:
             await what
         assert "\u202e" not in str(failed.value)
+
+
+# ── several at once ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_batch_decides_each_by_itself_and_lists_every_digest(home: Home) -> None:
+    tool = heavy()
+    gateway = home.gateway({"start": tool})
+    views = [await ask(gateway, name=name) for name in "abc"]
+    await gateway.withdraw(views[1].id, OWNER)
+    decisions = await gateway.decide_many([*(view.id for view in views), views[0].id], "approve", OWNER)
+    assert [one.ok for one in decisions] == [True, False, True] and sum(tool.done.values()) == 2
+    digests = [kept(home, view.id).digest for view in views]
+    assert all(digest in one.message for digest, one in zip(digests, decisions, strict=True))
+    batch = next(one for one in home.records() if one["event"] == "batch")
+    assert batch["detail"] == {"answer": "approve", "approvals": [view.id for view in views], "digests": digests} and home.intact()
+
+
+async def test_a_batch_with_an_unknown_id_or_too_many_decides_nothing(home: Home) -> None:
+    tool = heavy()
+    gateway = home.gateway({"start": tool})
+    view = await ask(gateway)
+    for ids in ([view.id, "none"], [], [f"{n}" for n in range(51)]):
+        with pytest.raises(ToolFailed):
+            await gateway.decide_many(ids, "approve", OWNER)
+    assert not tool.done and len(gateway.pending()) == 1
+
+
+async def test_the_record_of_a_yes_says_how_long_it_was_thought_about(home: Home) -> None:
+    gateway = home.gateway({"start": heavy()})
+    view = await ask(gateway)
+    home.clock.forward(seconds=1.5)
+    await gateway.decide(view.id, "approve", OWNER)
+    assert next(one for one in home.records() if one["event"] == "granted")["detail"] == {"waited_ms": 1500, "yes": 1}
+
+
+async def test_the_card_names_place_hardware_longest_time_and_what_leaves(home: Home) -> None:
+    two_more(home)
+    tool = spending(10, sku="Consumption-GPU-NC8as-T4", max_minutes=90, leaves="the rows of helpdesk")
+    view = await ask(home.gateway({"pay": tool}), "pay")
+    lines = dict(view.lines)
+    assert (lines["Region"], lines["Hardware"], lines["Longest time"]) == ("eastus", "Consumption-GPU-NC8as-T4", "1 h 30 min")
+    assert lines["Leaves this machine"] == "the rows of helpdesk" and (view.quorum, view.yes) == (1, 0)

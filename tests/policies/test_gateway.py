@@ -91,8 +91,9 @@ async def test_who_is_not_known_may_not_even_look(home: Home, caller: Caller) ->
 
 
 async def test_another_persons_object_is_refused(home: Home) -> None:
-    tool = reading(owner="bob")
-    answer = await home.gateway({"look": tool}).call("look", {}, OWNER)
+    home.people.add("bob", "Bob", "member")
+    tool = reading(owner="owner")
+    answer = await home.gateway({"look": tool}).call("look", {}, Caller("bob", "web"))
     assert (answer.status, answer.reason) == ("refused", "No such object is yours.") and not tool.done
 
 
@@ -264,6 +265,6 @@ async def test_a_listener_that_fails_disturbs_nobody(home: Home) -> None:
 
 
 async def test_an_unpriced_and_a_priced_call_show_their_ceiling_on_the_json(home: Home) -> None:
-    answer = await home.gateway({"pay": FakeTool(effects=frozenset({Effect.SPEND}), cost=Cost(1, 1_234_567))}).call("pay", {}, OWNER)
+    answer = await home.gateway({"pay": spending(cost=Cost(1, 1_234_567))}).call("pay", {}, OWNER)
     wanted: Any = answer.as_json()["approval"]
     assert wanted["ceiling"] == {"amount": "1.24", "currency": "USD"}

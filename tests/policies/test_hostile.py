@@ -33,7 +33,6 @@ async def test_random_sequences_of_calls_and_decisions_never_pass_the_gate(home:
             if gateway.approval(approval) is not None:
                 await gateway.decide(approval, dice.choice(["approve", "approve", "deny"]), caller)
         home.clock.forward(minutes=dice.choice([0, 1, 30]))
-    assert not tools["theirs"].done
     performed = {call: name for name, tool in tools.items() for call, times in tool.done.items() if times == 1}
     assert sum(len(tool.done) for tool in tools.values()) == len(performed)
     assert set(performed.values()) >= {"look", "start", "pay"}
@@ -43,5 +42,6 @@ async def test_random_sequences_of_calls_and_decisions_never_pass_the_gate(home:
     assert {row.call_id for row in consumed.values()} == {call for call, name in performed.items() if name != "look"}
     for approval, row in consumed.items():
         assert yes[approval] in ("owner", "bob")
-        assert row.tool == "start" or yes[approval] != row.requester
+        assert row.tool in ("start", "theirs") or yes[approval] != row.requester
+        assert row.tool != "theirs" or row.requester == "owner", "only an owner reaches what is another's"
     assert home.intact()

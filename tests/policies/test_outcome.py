@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from policies import ledger as money
+from policies.limits import MICROS
+from policies.outcome import Settled
 from policies.tables import ledger
 from policies.tool import Recall, Result, ToolFailed
 from tests.policies.fakes_tools import FakeArgs, FakeTool, heavy, spending
@@ -112,3 +115,94 @@ async def test_a_failed_spending_call_gives_the_money_back_and_an_unclear_one_ke
     assert reserved() == 0
     await gateway.decide((await ask(gateway, "pay", name="bug")).id, "approve", OWNER)
     assert reserved() == 10_000_000
+
+
+# ── money after the effect ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def paid(home: Home, deed: Any = None) -> tuple[Any, str]:
+    """A gateway, and the id of a ten-dollar call that was approved and begun."""
+    gateway = home.gateway({"pay": spending(10, **({"deed": deed} if deed else {}))})
+    decision = await gateway.decide((await ask(gateway, "pay")).id, "approve", OWNER)
+    assert decision.answer is not None
+    return gateway, decision.answer.call_id
+
+
+def used(home: Home) -> tuple[int, int]:
+    """What is reserved and settled, in dollars."""
+    found = home.book.read(money.used)
+    return found.reserved // MICROS, found.settled // MICROS
+
+
+async def test_the_bill_is_settled_once_and_the_rest_is_free(home: Home) -> None:
+    gateway, call_id = await paid(home)
+    assert used(home) == (10, 0)
+    assert await gateway.settle_spend(call_id, 4 * MICROS, "bill") == Settled(4 * MICROS, 6 * MICROS, 0)
+    again = await gateway.settle_spend(call_id, 9 * MICROS, "bill")
+    assert again.again and used(home) == (0, 4)
+    last = home.records()[-1]
+    assert (last["event"], last["cost"]["reserved"], last["cost"]["actual"]) == ("settled", 10 * MICROS, 4 * MICROS) and home.intact()
+
+
+async def test_a_bill_above_the_reservation_counts_and_is_an_alarm(home: Home) -> None:
+    gateway, call_id = await paid(home)
+    assert (await gateway.settle_spend(call_id, 13 * MICROS, "bill")).overrun == 3 * MICROS
+    assert used(home) == (0, 13)
+    assert (home.records()[-1]["event"], home.records()[-1]["detail"]) == ("overrun", {"over_micros": 3 * MICROS})
+    with pytest.raises(ToolFailed):
+        await gateway.settle_spend("nobody's", 1, "bill")
+
+
+async def test_the_money_of_what_provably_never_began_is_free_after_its_lease(home: Home) -> None:
+    tool = spending(10)
+    await crash(home, tool, finishes=False)
+    gateway = home.gateway({"start": tool})
+    home.clock.forward(seconds=90)
+    await gateway.recover()
+    assert used(home) == (10, 0) and home.intact()
+    home.clock.forward(seconds=29)
+    await gateway.sweep()
+    assert used(home) == (10, 0)
+    home.clock.forward(seconds=1)
+    await gateway.sweep()
+    assert used(home) == (0, 0) and home.records()[-1]["event"] == "released"
+
+
+async def test_the_money_of_an_unclear_call_stays_until_its_tool_can_prove_that_nothing_began(home: Home) -> None:
+    def deed(args: FakeArgs, call: Any) -> dict[str, Any]:
+        raise RuntimeError("who knows")
+
+    gateway, call_id = await paid(home, deed)
+    tool = gateway.tools["pay"]
+    tool.remembers[call_id] = Recall.UNKNOWN
+    home.clock.forward(hours=1)
+    await gateway.sweep()
+    assert used(home) == (10, 0)
+    tool.remembers[call_id] = Result({"run_id": "0123456789"})
+    await gateway.sweep()
+    assert used(home) == (10, 0)
+    tool.remembers[call_id] = Recall.NOT_STARTED
+    await gateway.sweep()
+    assert used(home) == (0, 0)
+
+
+async def test_a_sweep_completes_what_a_crash_left_open(home: Home) -> None:
+    tool = heavy()
+    approval = await crash(home, tool, finishes=False)
+    tool.remembers[kept(home, approval).call_id] = Recall.RUNNING
+    gateway = home.gateway({"start": tool})
+    await gateway.recover()
+    tool.remembers[kept(home, approval).call_id] = Result({"late": True})
+    await gateway.sweep()
+    assert home.story(kept(home, approval).call_id)[-1] == "outcome ok" and home.intact()
+
+
+async def test_a_sweep_leaves_a_call_that_is_at_work_alone(home: Home) -> None:
+    started, free = threading.Event(), threading.Event()
+    tool = heavy(deed=lambda args, call: started.set() or {"waited": free.wait(30)})
+    gateway = home.gateway({"start": tool})
+    deciding = asyncio.create_task(gateway.decide((await ask(gateway)).id, "approve", OWNER))
+    await asyncio.to_thread(started.wait, 30)
+    await gateway.sweep()
+    free.set()
+    assert (await deciding).approval.outcome == "ok" and home.intact()

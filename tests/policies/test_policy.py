@@ -1,5 +1,7 @@
 """Loading a policy: whole or not at all, hashed, linted, never replaced by the shipped one behind one's back."""
 
+import ast
+import re
 import shutil
 from pathlib import Path
 
@@ -8,13 +10,13 @@ import pytest
 
 from policies.judge import Facts, judge
 from policies.people import Caller
-from policies.policy import EFFECTS, SHIPPED, Policy, Rules, lint, policy_hash
+from policies.policy import EFFECTS, SHIPPED, Policy, Rules, comments, lint, policy_hash
 from policies.proposal import Effect, Proposal
 from policies.verdict import Allow, Deny
 
 SCHEMA = (SHIPPED / "rules" / "rules.cedarschema").read_text()
 RULES = "\n".join((SHIPPED / "rules" / f"{name}.cedar").read_text() for name in EFFECTS)
-FORBID = "forbid (principal, action, resource) when {{ {} }};"
+FORBID = '@id("no") forbid (principal, action, resource) when {{ {} }};'
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_a_folder_replaces_the_shipped_policy_as_a_whole(folder: Path) -> None:
 
 def break_rule(folder: Path) -> None:
     """A condition that reads what no request has."""
-    (folder / "rules" / "read.cedar").write_text("permit (principal, action, resource) when { context.bribe };")
+    (folder / "rules" / "read.cedar").write_text('@id("x") permit (principal, action, resource) when { context.bribe };')
 
 
 def break_syntax(folder: Path) -> None:
@@ -135,7 +137,8 @@ def test_a_forbid_that_could_fail_and_so_be_skipped_is_refused(condition: str) -
 
 
 def test_a_forbid_over_what_is_always_there_is_accepted() -> None:
-    rules = FORBID.format('context.via == "mcp" && context.cents > 100 && !context.solo || ["a"].contains(context.role)')
+    rules = FORBID.format('context.via == "mcp" && context.cents > 100 && !context.solo || ["a"].contains(context.role)'
+                          ' && resource == Object::"x"')
     Rules.parse(RULES + rules, SCHEMA)
 
 
@@ -154,7 +157,38 @@ def test_every_rule_has_an_id_and_a_comment_an_owner_can_read() -> None:
 
 
 def test_no_code_of_ours_writes_a_policy_file() -> None:
-    text = (SHIPPED / "policy.py").read_text()
+    """Only `policy init` copies the shipped files, into a folder that is empty."""
+    root = SHIPPED.parent
+    naming = {
+        path.relative_to(root).as_posix() for room in ("ui", "agent", "tools", "policies") for path in (root / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and re.fullmatch(r"[^ ]*(limits\.toml|\.cedar(schema)?)", str(node.value))
+    }
+    assert naming <= {"policies/policy.py", "ui/cli_policy.py", "ui/cli_home.py"}
+    text = (SHIPPED / "policy.py").read_text("utf-8")
     assert not any(word in text for word in ("write_", "open(", "unlink", "replace(path"))
-    others = [path.name for path in SHIPPED.rglob("*.py") if path.name != "policy.py" and '"limits.toml"' in path.read_text()]
-    assert others == []
+
+
+def test_a_rule_without_an_id_is_refused() -> None:
+    with pytest.raises(ValueError, match="without @id"):
+        Rules.parse(RULES + "permit (principal is Person, action == Action::\"READ\", resource) when { context.solo };", SCHEMA)
+
+
+def test_templates_are_refused() -> None:
+    assert "templates are not used" in lint(RULES + '@id("x") permit (principal == ?principal, action, resource);', SCHEMA)
+
+
+def test_the_comment_above_a_rule_is_kept_for_whoever_asks_why() -> None:
+    rules = Rules.parse(RULES, SCHEMA)
+    assert rules.words["read-own"] == "Looking is free for every known person, at what is theirs or nobody's."
+    assert len(rules.words) == RULES.count("@id(") and all(rules.words.values())
+    assert comments('@id("a")\npermit (principal, action, resource);\n// one\n// two\n@id("b")') == {"a": "", "b": "one two"}
+
+
+def test_when_even_the_shipped_policy_is_broken_nothing_at_all_is_permitted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "rules" / "read.cedar").write_text("nonsense")
+    monkeypatch.setattr("policies.policy.SHIPPED", folder)
+    policy = Policy.load()
+    assert policy.rules is None and policy.alarm and not policy.limits.budget.spending and not policy.limits.approval.roles
+    assert policy.limits.places.regions == [] and policy.limits.tokens.per_person_day == 0
+    assert {said(policy, effect) for effect in Effect} == {Deny}

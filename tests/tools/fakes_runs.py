@@ -14,6 +14,7 @@ from tools.hardware import Cpu, Machine, Memory
 from tools.models import ModelFolder, ModelShape
 from tools.outlook import DatasetFacts
 from tools.places import Accelerator, Places
+from tools.runs.line import Line
 from tools.runs.local import LocalRuns
 from tools.runs.reconcile import Reconciler
 from tools.runs.resume import ResumeRun
@@ -87,6 +88,9 @@ class FakePlanning:
     def base_served(self, model: ModelFolder) -> Path:
         return self.folder / "base-served"
 
+    def longest_hours(self) -> int:
+        return 72
+
     def check_engine(self) -> None:
         """Always there: tests of a missing one take it away later."""
 
@@ -98,8 +102,10 @@ class RunWorld:
         self.places = Places(ROOT, home, engine_python=engine_script(home))
         self.book = Book.open(home / "book.sqlite")
         self.engine = EngineChildren(self.places, {**os.environ, "OPENAI_API_KEY": "not for children"})
-        self.store, self.local = RunStore(self.book), LocalRuns(self.places, self.engine.environment, grace_s=grace_s, beat_s=0.05)
-        self.reconciler, self.views = Reconciler(self.store, self.local), Views(self.local)
+        (home / "config.json").touch()  # the folder is the model's, too
+        self.store, self.line = RunStore(self.book), Line(self.book)
+        self.local = LocalRuns(self.places, self.engine.environment, home_id=self.book.home_id(), grace_s=grace_s, beat_s=0.05)
+        self.reconciler, self.views = Reconciler(self.store, self.local, self.line), Views(self.local, self.line)
         self.planning = FakePlanning(home)
         self.start = StartFinetune(self.planning, self.store, self.local, self.reconciler)
         self.cancel = CancelRun(self.store, self.local, self.reconciler)
@@ -123,15 +129,20 @@ class RunWorld:
         wait_until(lambda: self.state(run_id) in states, f"{run_id} {states}, it is {self.store.wanted(run_id).state}")
 
     def row(self, run_id: str = "0123456789", owner: str = "owner", thread: str | None = None, state: RunState | None = None) -> str:
-        """Only a row of the book, with an empty folder."""
+        """Only a row of the book, with an empty folder; it has the machine if nobody else has."""
         self.store.create(NewRun(run_id, owner, thread, f"call of {run_id}", "", "bundled", "samples/a.jsonl", "qlora", {}, None))
         (self.places.runs / run_id).mkdir(parents=True)
+        self.line.ready((run_id,))
+        self.line.take()
         if state is not None:
             self.store.set_state(run_id, state, "as the test wants")
         return run_id
 
     def close(self) -> None:
         """End what is left of every run, and the book."""
+        for row in self.store.alive():
+            if row.waits:
+                self.line.leave(row, RunState.CANCELLED, "the test is over", {})
         for row in self.store.alive():
             self.local.stop(row.id, row.attempt)
             wait_until(lambda row=row: self.state(row.id) not in {RunState.QUEUED, RunState.RUNNING}, "the end of the run")

@@ -72,3 +72,15 @@ def test_full_fine_tuning_is_refused_as_not_in_this_version() -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (61, "61 s"), (600, "10 min"), (7200, "2.0 h")])
 def test_durations_are_said_in_fitting_units(seconds: float, words: str) -> None:
     assert minutes(seconds) == words
+
+
+@pytest.mark.parametrize(("hours", "limit"), [(1, 3600), (72, None), (None, None)], ids=["fewer", "as many as may be", "not said"])
+def test_a_run_lasts_no_longer_than_was_wished_and_than_the_limits_allow(hours: int | None, limit: int | None) -> None:
+    plan = planned(replace(WISH, max_hours=hours))
+    assert plan.limit_s == (limit or planned().limit_s) <= 72 * 3600
+
+
+def test_more_hours_than_the_limits_allow_are_refused() -> None:
+    with pytest.raises(ToolFailed, match="72 hours at most") as refused:
+        planned(replace(WISH, max_hours=73))
+    assert "local_run" in refused.value.try_next

@@ -1,5 +1,6 @@
 """resume_run: the next attempt, from the same data and settings or not at all."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,11 +86,35 @@ def test_what_has_changed_since_is_named(world: RunWorld, what: str) -> None:
     assert refused.value.kind == "changed"
 
 
-def test_another_run_takes_the_machine(world: RunWorld) -> None:
+def test_while_another_run_has_the_machine_the_next_attempt_waits_for_its_turn(world: RunWorld) -> None:
     run = cancelled(world)
     other = world.begin("polite", "call-2")
-    with pytest.raises(ToolFailed, match=other):
+    world.until(other, RunState.RUNNING)
+    done = world.resume.perform(ResumeArgs(run_id=run), Call("resume-1", "owner"))
+    assert (done.result["state"], done.result["waits"], world.views.of(world.store.wanted(run)).place) == ("queued", True, 1)
+    found = world.resume.recall("resume-1")
+    assert isinstance(found, Result) and found.result["run_id"] == run
+    world.local.stop(other, 1)
+    world.until(run, RunState.RUNNING)
+    assert world.store.wanted(run).attempt == 2
+
+
+def test_a_crash_before_the_attempt_was_ready_is_not_started_and_can_be_asked_for_again(world: RunWorld) -> None:
+    run = cancelled(world)
+    world.store.next_attempt(run, 2, "resumed")
+    world.local.prepare_attempt(run, 2, "resume-1")
+    assert world.resume.recall("resume-1") is Recall.NOT_STARTED
+    assert world.store.wanted(run).state is RunState.FAILED
+    assert world.resume.perform(ResumeArgs(run_id=run), Call("resume-2", "owner")).result["attempt"] == 3
+
+
+def test_settings_edited_by_hand_are_named(world: RunWorld) -> None:
+    run = cancelled(world)
+    path = world.places.runs / run / "spec.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "learning_rate": 0.01}))
+    with pytest.raises(ToolFailed, match=r"learning_rate was 0\.001, is 0\.01") as refused:
         world.resume.propose(ResumeArgs(run_id=run))
+    assert refused.value.kind == "changed"
 
 
 def test_a_damaged_folder_is_said_to_be_so(world: RunWorld) -> None:

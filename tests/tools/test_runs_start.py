@@ -44,7 +44,7 @@ def test_without_a_name_the_same_model_and_data_supersede(world: RunWorld) -> No
 
 
 @pytest.mark.parametrize(
-    "more", [{"provider": "azure"}, {"sweep": {"learning_rate": [1, 2]}}, {"method": "full"}], ids=lambda more: next(iter(more))
+    "more", [{"provider": "azure"}, {"method": "full"}], ids=lambda more: next(iter(more))
 )
 def test_what_is_not_in_this_version_is_said_to_be_so(world: RunWorld, more: dict[str, Any]) -> None:
     with pytest.raises(ToolFailed) as refused:
@@ -65,13 +65,31 @@ def test_odd_arguments_are_refused_by_the_schema(more: dict[str, Any]) -> None:
         args(**more)
 
 
-def test_one_run_at_a_time(world: RunWorld) -> None:
+def test_a_second_run_waits_for_its_turn_and_its_card_says_for_whom(world: RunWorld) -> None:
     run = world.begin("polite")
-    for ask in (lambda: world.start.propose(args()), lambda: world.start.perform(args(), Call("call-2", "owner"))):
-        with pytest.raises(ToolFailed, match=run) as refused:
-            ask()
-        assert refused.value.kind == "one_at_a_time" and f"cancel_run {run}" in refused.value.try_next
-    assert len(world.store.rows()) == 1 and [p.name for p in world.places.runs.iterdir()] == [run]
+    world.until(run, RunState.RUNNING)
+    proposal = world.start.propose(args())
+    assert run in dict(proposal.card)["Begins"]
+    done = world.start.perform(args(), Call("call-2", "owner", plan=proposal.plan))
+    other = str(done.result["run_id"])
+    assert (done.result["state"], done.result["waits"], done.for_brain["waits"]) == ("queued", True, True)
+    assert not (world.places.runs / other / "attempt-1.lock").exists() and world.state(other) is RunState.QUEUED
+    world.local.stop(run, 1)
+    world.until(other, RunState.RUNNING)
+    reasons = [event[3] for event in world.store.events(other)]
+    assert reasons[:3] == ["started by its owner", "waits for its turn on this machine", "its turn has come"]
+
+
+def test_a_run_that_has_to_wait_is_planned_for_the_machine_as_it_will_be(world: RunWorld) -> None:
+    run = world.begin("polite")
+    free = world.start.propose(args()).plan["settings"]
+    world.planning.now = replace(MACHINE, memory=Memory(8 << 30, 300 << 20), load=2.0)
+    world.until(run, RunState.RUNNING)
+    plan = world.start.propose(args()).plan
+    settings, memory = plan["settings"], plan["memory"]
+    assert isinstance(settings, dict) and isinstance(free, dict) and isinstance(memory, dict)
+    predicted = world.store.wanted(run).predicted_memory_bytes
+    assert predicted and memory["free_bytes"] == (300 << 20) + predicted and settings["threads"] == free["threads"]
 
 
 def test_the_same_call_starts_one_run(world: RunWorld) -> None:

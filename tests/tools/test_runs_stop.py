@@ -1,14 +1,18 @@
 """cancel_run: never asks, harmless twice."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from policies.book import now_text
 from policies.proposal import Trait
+from policies.tables import run_events
 from policies.tool import Call, ToolFailed
 from tests.tools.fakes_runs import RunWorld
 from tools.runs.look import RunArgs
+from tools.runs.start import StartArgs
 from tools.runs.state import RunState
 
 
@@ -61,3 +65,21 @@ def test_a_strangers_run_is_not_there(world: RunWorld) -> None:
     with pytest.raises(ToolFailed, match="no such run"):
         world.cancel.perform(RunArgs(run_id=run), Call("a", "owner"))
     world.store.set_state(run, RunState.FAILED, "")
+
+
+def test_a_start_and_a_resume_carry_a_deadline_that_the_stop_itself_finds_to_have_passed(world: RunWorld) -> None:
+    (order,) = world.start.propose(StartArgs(model="bundled", dataset="samples/helpdesk.jsonl", max_hours=1)).orders
+    assert (order.kind, order.tool, order.argument, order.due_s) == ("deadline", "cancel_run", "run_id", None)
+    assert "62 min" in order.text
+    run = world.begin("polite")
+    world.until(run, RunState.RUNNING)
+    assert world.cancel.propose(RunArgs(run_id=run)).evidence == ()
+    hour, grace = int(str(world.store.wanted(run).plan["limit_s"])), 121
+    late = now_text(datetime.now(UTC) - timedelta(seconds=hour + grace))
+    world.book.write(lambda conn: conn.execute(run_events.update().where(run_events.c.to_state == "running").values(at=late)))
+    proposal = world.cancel.propose(RunArgs(run_id=run))
+    assert proposal.evidence == ("deadline",) and proposal.plan == {"ended": False}
+    world.cancel.perform(RunArgs(run_id=run), Call("a", "system"))
+    world.until(run, RunState.CANCELLED)
+    ended = world.cancel.propose(RunArgs(run_id=run))
+    assert ended.evidence == () and ended.plan == {"ended": True}

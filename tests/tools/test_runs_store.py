@@ -1,6 +1,7 @@
 """Runs in the book."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,20 @@ def test_the_same_call_finds_the_run_it_created(world: RunWorld) -> None:
     assert first.plan == {"steps": 60} and first.state is RunState.QUEUED
 
 
-def test_a_second_run_is_refused_while_one_takes_the_machine_and_its_id_is_named(world: RunWorld) -> None:
-    world.store.create(new("0123456789"))
-    with pytest.raises(ToolFailed, match="0123456789") as refused:
-        world.store.create(new("9876543210", "d"))
-    assert refused.value.kind == "one_at_a_time" and "cancel_run" in refused.value.try_next
-    world.store.set_state("0123456789", RunState.CANCELLED, "")
-    assert world.store.create(new("9876543210", "d")).state is RunState.QUEUED
+def test_a_new_run_joins_the_line_and_has_nothing_yet(world: RunWorld) -> None:
+    row = world.store.create(new("0123456789"))
+    assert row.waits and row.line["ready"] is False and row.sweep == ""
+
+
+def test_the_runs_of_a_sweep_are_written_together_and_found_by_their_call_and_their_sweep(world: RunWorld) -> None:
+    plans = [{"sweep": {"id": "zzzzzzzzzz", "value": value}} for value in (8, 16)]
+    calls = ("c", "c#1")
+    made = [replace(new(f"000000000{n}", call), plan=plan) for n, (call, plan) in enumerate(zip(calls, plans, strict=True))]
+    assert world.store.create(*made).id == "0000000000"
+    world.store.create(new("9876543210", "c#x", "owner"), new("9876543211", "d"))
+    ids = ["0000000000", "0000000001"]
+    assert [row.id for row in world.store.of_sweep("zzzzzzzzzz")] == ids and [row.id for row in world.store.of_call("c")][:2] == ids
+    assert world.store.of_sweep("zzzzzzzzz_") == [] and world.store.of_call("%") == []
 
 
 def test_a_change_the_table_forbids_writes_nothing(world: RunWorld) -> None:

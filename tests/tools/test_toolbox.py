@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,12 @@ class Home:
             home=self.places.home, tools=self.toolbox.tools, book=self.book, people=people, defaults=self.toolbox.defaults
         )
 
-    def call(self, tool: str, **args: Any) -> Answer:
+    def call(self, tool: str, caller: Caller = OWNER, **args: Any) -> Answer:
         """Through the door, saying yes where it asks."""
-        return asyncio.run(self._call(tool, args))
+        return asyncio.run(self._call(tool, args, caller))
 
-    async def _call(self, tool: str, args: Mapping[str, Any]) -> Answer:
-        answer = await self.gateway.call(tool, args, OWNER)
+    async def _call(self, tool: str, args: Mapping[str, Any], caller: Caller) -> Answer:
+        answer = await self.gateway.call(tool, args, caller)
         if answer.approval is None:
             return answer
         decision = await self.gateway.decide(answer.approval.id, "approve", OWNER)
@@ -126,7 +126,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         story.until("running")
         story.seen["after the kill"] = story.view()
         wait_until(lambda: story.view()["step"] >= 2, "the second step", timeout_s=240)
-        story.seen["busy"] = home.call("start_finetune", model="bundled", dataset="data/tickets.jsonl")
+        elsewhere = replace(OWNER, thread="thread-2")
+        story.seen["second"] = home.call("start_finetune", elsewhere, model="bundled", dataset="data/tickets.jsonl")
+        second = str(story.seen["second"].result["run_id"])
+        story.seen["waits"] = home.call("run_status", run_id=second)
+        story.seen["leaves"] = home.call("cancel_run", run_id=second)
         story.seen["asked early"] = home.call("ask_model", prompt="q")
         story.seen["cancel"] = home.call("cancel_run")
         story.until("cancelled")
@@ -145,8 +149,10 @@ def test_the_run_goes_on_after_its_server_was_killed(story: Story) -> None:
     assert story.seen["after the kill"]["state"] == "running"
 
 
-def test_a_second_run_is_refused_and_the_first_one_named(story: Story) -> None:
-    assert story.seen["busy"].status == "failed" and story.run in story.seen["busy"].reason
+def test_a_second_run_waits_for_its_turn_says_its_place_and_leaves_when_it_is_cancelled(story: Story) -> None:
+    assert story.seen["second"].result["state"] == "queued" and story.seen["second"].result["waits"] is True
+    assert (story.seen["waits"].result["state"], story.seen["waits"].result["place"]) == ("queued", 1)
+    assert story.seen["leaves"].result["state"] == "cancelled"
 
 
 def test_a_run_that_still_trains_does_not_answer_and_nobody_answers_for_it(story: Story) -> None:
@@ -170,10 +176,12 @@ def test_the_resumed_run_goes_on_from_its_checkpoint_to_the_end(story: Story) ->
 
 
 def test_every_change_was_told_once_and_in_order(story: Story) -> None:
-    told = [news.to_state for news in story.news]
+    mine = [news for news in story.news if news.run_id == story.run]
+    told = [news.to_state for news in mine]
     assert [state for state in told if state != "queued"] == ["running", "cancelled", "running", "finished"]
-    assert all(news.run_id == story.run and news.thread == "thread-1" and news.owner == "owner" for news in story.news)
-    assert "the one run" in story.news[-1].text and "the one run" not in json.dumps(dict(story.news[-1].for_brain))
+    assert all(news.thread == "thread-1" and news.owner == "owner" for news in mine)
+    assert "the one run" in mine[-1].text and "the one run" not in json.dumps(dict(mine[-1].for_brain))
+    assert [(news.thread, news.to_state) for news in story.news if news not in mine] == [("thread-2", "cancelled")]
 
 
 def test_the_view_has_all_four_scores_and_the_memory_beside_its_estimate(story: Story) -> None:
@@ -249,7 +257,8 @@ def test_the_latest_run_is_meant_only_where_nothing_is_named(story: Story) -> No
 def test_the_toolbox_holds_the_tools_of_this_version_under_their_names(story: Story) -> None:
     assert {name: tool.name for name, tool in story.home.toolbox.tools.items()} == {name: name for name in (
         "inspect_hardware", "list_models", "recommend_model", "add_dataset", "validate_dataset", "preview_dataset", "estimate_cost",
-        "start_finetune", "list_runs", "run_status", "tail_logs", "cancel_run", "resume_run", "evaluate_model", "export_model", "ask_model",
+        "start_finetune", "list_runs", "run_status", "tail_logs", "cancel_run", "resume_run", "compare_runs", "evaluate_model",
+        "export_model", "ask_model", "explain_policy", "test_policy", "spend_report",
     )}
     assert all(tool.text and tool.version for tool in story.home.toolbox.tools.values())
 

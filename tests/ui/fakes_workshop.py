@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -29,8 +29,11 @@ from agent.events import (
 )
 from agent.settings import Settings
 from policies.people import Caller
+from policies.tool import ToolFailed
 from policies.verdict import Answer, ApprovalView, Decision
+from tests.ui.fakes_office import EXPLAINED, SPENT, FakeArchive, FakeHousehold, FakeInbox, FakeRecords, FakeRulebook
 from tests.ui.fakes_run import ANSWERS, LINES, PLAN, RUN_ID, STEPS, FakeBadge, FakeLog, FakeRun
+from ui.shop import Word
 from ui.wire import view_json, view_of
 
 
@@ -41,6 +44,8 @@ class FakeWorkshop:
         self._file = home / "fake.json"
         self._ears: dict[str, list[tuple[str, asyncio.Queue[Event | None]]]] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.household, self.rulebook, self.archive = FakeHousehold(), FakeRulebook(), FakeArchive()
+        self.records, self.inbox = FakeRecords(self.household.role), FakeInbox(self)
 
     async def start(self) -> None:
         """Nothing to begin."""
@@ -62,7 +67,7 @@ class FakeWorkshop:
     def _script(self, thread: str, turn: str, text: str, caller: Caller) -> Iterator[Event]:
         low = text.lower()
         if "tune" in low:
-            view = self._propose(thread, caller)
+            view = self.propose(thread, caller)
             yield ToolStarted(thread, turn, turn + "c", "start_finetune", {"model": "bundled", "dataset": "samples/helpdesk.jsonl"})
             yield ToolEnded(thread, turn, turn + "c", "start_finetune", "waiting", {}, view.reason)
             yield ApprovalWanted(thread, view)
@@ -78,6 +83,9 @@ class FakeWorkshop:
             yield from self._words(thread, turn, "This machine has 2 cores and no GPU. It can tune small models.")
         elif "wrong" in low:
             yield Problem(thread, turn, "That did not work.", "Say it differently.")
+        elif "late" in low:
+            self.inbox.let_expire(thread)
+            yield from self._words(thread, turn, "It is too late now.")
         elif "log" in low:
             yield ToolStarted(thread, turn, turn + "c", "tail_logs", {})
             lines: list[JsonValue] = ["step 1", "![x](http://leak.invalid/a.png) ```", "<b>step 2</b>"]
@@ -115,8 +123,12 @@ class FakeWorkshop:
                 self._keep(kept)
                 return Answer("done", tool, "c1", {"run_id": RUN_ID, "state": "cancelled"})
             case "start_finetune" | "resume_run":
-                view = self._propose(str(caller.thread), caller)
+                view = self.propose(str(caller.thread), caller)
                 return Answer("waiting", tool, "c1", approval=view, reason=view.reason)
+            case "explain_policy":
+                return Answer("done", tool, "c1", EXPLAINED)
+            case "spend_report":
+                return Answer("done", tool, "c1", SPENT)
             case "forbidden":
                 return Answer("refused", tool, "c1", reason="No rule permits it.", remedy="Ask the owner.")
             case "broken":
@@ -124,16 +136,18 @@ class FakeWorkshop:
             case _:
                 return Answer("done", tool, "c1", {"args": dict(args)})
 
-    async def decide(self, approval_id: str, answer: Literal["approve", "deny"], caller: Caller, why: str = "") -> Decision:
+    async def decide(self, approval_id: str, answer: Word, caller: Caller, why: str = "") -> Decision:
         """Decide once; an approved plan starts the run of the clock."""
+        if caller.via == "mcp":
+            raise ToolFailed("This was not decided", "a program never decides.", "Decide in the chat.")
         view = self.approval(approval_id)
         assert view is not None
         if view.status != "pending":
             return Decision(False, view, f"Already {view.status} by {', '.join(view.decided_by)}.")
         if answer == "deny":
-            view = self._store(replace(view, status="denied", decided_by=(caller.person,), why=why))
+            view = self.store(replace(view, status="denied", decided_by=(caller.person,), why=why))
             return Decision(True, view, "Denied. Nothing was done.")
-        view = self._store(replace(view, status="consumed", decided_by=(caller.person,), outcome="ok: the run has started."))
+        view = self.store(replace(view, status="consumed", decided_by=(caller.person,), outcome="ok: the run has started."))
         kept = self._kept()
         kept["run"] = {"started": time.time(), "stopped": None}
         self._keep(kept)
@@ -146,7 +160,7 @@ class FakeWorkshop:
         """Take it back."""
         view = self.approval(approval_id)
         assert view is not None
-        return Decision(True, self._store(replace(view, status="withdrawn")), "Withdrawn.")
+        return Decision(True, self.store(replace(view, status="withdrawn")), "Withdrawn.")
 
     def approval(self, approval_id: str) -> ApprovalView | None:
         """From the file."""
@@ -155,8 +169,11 @@ class FakeWorkshop:
 
     def pending(self, thread: str | None = None) -> tuple[ApprovalView, ...]:
         """What waits."""
-        views = [view_of(each) for each in self._kept()["approvals"].values()]
-        return tuple(view for view in views if view.status == "pending" and thread in (None, view.thread))
+        return tuple(view for view in self.every() if view.status == "pending" and thread in (None, view.thread))
+
+    def every(self) -> list[ApprovalView]:
+        """All approvals."""
+        return [view_of(each) for each in self._kept()["approvals"].values()]
 
     def run(self, run_id: str, caller: Caller) -> FakeRun | None:
         """The one run, when it has been started by this person."""
@@ -200,7 +217,7 @@ class FakeWorkshop:
     async def forget(self, thread: str, caller: Caller) -> None:
         """Withdraw what waits there."""
         for view in self.pending(thread):
-            self._store(replace(view, status="withdrawn"))
+            self.store(replace(view, status="withdrawn"))
 
     async def doctor(self) -> dict[str, Any]:
         """A few facts."""
@@ -212,8 +229,10 @@ class FakeWorkshop:
 
     def make_link(self, person: str = "owner") -> str:
         """A token, known until it is used."""
+        if not self.household.role(person):
+            raise ToolFailed("No link was made", f"{person!r} is nobody who can sign in here.", "Look at `people list`.")
         kept, token = self._kept(), secrets.token_urlsafe(16)
-        kept["links"].append(hashlib.sha256(token.encode()).hexdigest())
+        kept["links"][hashlib.sha256(token.encode()).hexdigest()] = person
         self._keep(kept)
         return token
 
@@ -222,21 +241,24 @@ class FakeWorkshop:
         kept, key = self._kept(), hashlib.sha256(token.encode()).hexdigest()
         if key not in kept["links"]:
             return None
-        kept["links"].remove(key)
+        person = kept["links"].pop(key)
         self._keep(kept)
-        return "owner"
+        return person
+
+    async def note_stranger(self, uid: int) -> None:
+        """Nobody else comes here."""
 
     def revoke(self, session_hash: str) -> None:
         """Remember."""
         kept = self._kept()
-        kept["revoked"].append(session_hash)
-        self._keep(kept)
+        self._keep({**kept, "revoked": [*kept["revoked"], session_hash]})
 
     def is_revoked(self, session_hash: str) -> bool:
         """Look it up."""
         return session_hash in self._kept()["revoked"]
 
-    def _propose(self, thread: str, caller: Caller) -> ApprovalView:
+    def propose(self, thread: str, caller: Caller) -> ApprovalView:
+        """A new plan that waits."""
         view = ApprovalView(
             id=secrets.token_hex(4), tool="start_finetune", status="pending", requester=caller.person, thread=thread, digest="9f86d081",
             effects=("LOCAL",), target="run:helpdesk", where="this machine", reason="A training run takes the machine for minutes.",
@@ -244,9 +266,10 @@ class FakeWorkshop:
             ceiling="0.00", currency="USD",
             created_at="2026-11-24T10:00:00Z", expires_at="2026-12-01T10:00:00Z",
         )
-        return self._store(view)
+        return self.store(view)
 
-    def _store(self, view: ApprovalView) -> ApprovalView:
+    def store(self, view: ApprovalView) -> ApprovalView:
+        """Keep it, and tell who listens."""
         kept, new = self._kept(), view.status != "pending"
         kept["approvals"][view.id] = view_json(view)
         self._keep(kept)
@@ -261,7 +284,7 @@ class FakeWorkshop:
 
     def _kept(self) -> dict[str, Any]:
         if not self._file.exists():
-            return {"approvals": {}, "run": None, "links": [], "revoked": []}
+            return {"approvals": {}, "run": None, "links": {}, "revoked": []}
         return json.loads(self._file.read_text("utf-8"))
 
     def _keep(self, kept: Mapping[str, Any]) -> None:

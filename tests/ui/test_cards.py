@@ -44,6 +44,19 @@ def test_a_decided_card_offers_nothing_to_press(status: str):
     assert not card["open"] and card["title"] != "Waiting for your decision"
 
 
+@pytest.mark.parametrize(("quorum", "yes", "words"), [(1, 0, ""), (2, 0, "0 of 2 said yes"), (2, 1, "1 of 2 said yes")])
+def test_a_card_says_how_far_the_needed_yeses_have_come(quorum: int, yes: int, words: str):
+    assert approval_card(replace(VIEW, quorum=quorum, yes=yes))["progress"] == words
+
+
+@pytest.mark.parametrize(("status", "outcome", "again"), [
+    ("expired", "", True), ("revoked", "", True), ("approved", "not started: the price rose", True), ("approved", "", False),
+    ("pending", "", False), ("denied", "", False), ("withdrawn", "", False), ("superseded", "", False), ("consumed", "ok", False),
+])
+def test_what_could_not_begin_may_be_asked_again(status: str, outcome: str, again: bool):
+    assert approval_card(replace(VIEW, status=status, outcome=outcome))["again"] is again  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(("amount", "words"), [("0.00", "free"), ("unpriced", "unknown cost"), ("4.20", "at most 4.20 USD")])
 def test_money_is_never_silent(amount: str, words: str):
     assert money(amount, "USD") == words

@@ -43,7 +43,8 @@ class Kept:
     """A store with one user, and what it asked to forget."""
 
     def __init__(self, path: Path) -> None:
-        self.forgotten: list[str] = []
+        self.forgotten: list[tuple[str, str]] = []
+        self.asked_for: list[str] = []
         self.storage = LocalStorage(path / "elements")
         self.store = ScreenStore(
             path / "screen.sqlite", self.storage, fresh=self.fresh, forget=self.forget,
@@ -51,11 +52,12 @@ class Kept:
         )
         self.user = ""
 
-    def fresh(self, name: str, props: Any) -> dict[str, Any] | None:
+    def fresh(self, name: str, props: Any, person: str) -> dict[str, Any] | None:
+        self.asked_for.append(person)
         return {**props, "status": "consumed"} if name == "Approval" else None
 
-    async def forget(self, thread: str) -> None:
-        self.forgotten.append(thread)
+    async def forget(self, thread: str, person: str) -> None:
+        self.forgotten.append((thread, person))
 
     async def say(self, thread: str, text: str, at: str = "2026-11-24T10:00:00Z", kind: Any = "user_message") -> str:
         await self.store.update_thread(thread, name=text, user_id=self.user)
@@ -99,6 +101,7 @@ async def test_a_card_comes_back_with_what_the_book_says_now(kept: Kept):
     thread = await kept.store.get_thread("t1")
     assert thread is not None
     props = {each.get("name"): each.get("props") for each in thread["elements"] or []}
+    assert kept.asked_for == ["owner", "owner"], "a card is refreshed as whoever the thread belongs to sees it"
     assert props == {"Approval": {"id": "3f2a91c0", "status": "consumed"}, "Answers": {"id": "3f2a91c0", "status": "pending"}}
     files = [path for path in kept.storage.root.rglob("*") if path.is_file()]
     assert {path.relative_to(kept.storage.root).parts[0] for path in files} == {kept.user}
@@ -148,5 +151,5 @@ async def test_deleting_a_thread_forgets_its_conversation_and_its_files(kept: Ke
     message = await kept.say("t1", "hello")
     await kept.store.create_element(CustomElement(name="Approval", id="e1", props={"id": "x"}, thread_id="t1", for_id=message))
     await kept.store.delete_thread("t1")
-    assert kept.forgotten == ["t1"] and await kept.store.get_thread("t1") is None
+    assert kept.forgotten == [("t1", "owner")] and await kept.store.get_thread("t1") is None
     assert not [path for path in kept.storage.root.rglob("*") if path.is_file()]

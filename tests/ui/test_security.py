@@ -136,7 +136,7 @@ async def test_a_page_comes_with_the_hashes_of_its_own_scripts_and_no_foreign_ad
     answer = await web.client.get("/page", headers={"accept": "text/html"})
     assert answer.text == "<script>let a = 1;</script>"
     assert "'sha256-" in answer.headers["content-security-policy"]
-    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "same-origin"
     assert answer.headers["set-cookie"] == "a=b; Path=/; HttpOnly; SameSite=Lax"
     assert int(answer.headers["content-length"]) == len(answer.content)
 

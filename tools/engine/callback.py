@@ -1,23 +1,25 @@
-"""What the training loop tells and asks: events out, a stop in, checkpoints sealed, no pickle of arguments written."""
+"""What the training loop tells and asks: events out, a stop in, checkpoints sealed, a watch on what is learned."""
 
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tools.engine.checkpoints import seal
+from tools.engine import fault
+from tools.engine.checkpoints import Checkpoints
 from tools.engine.events import Events
 from tools.engine.failure import Cancelled, EngineFailed
 from tools.engine.stop import Stop
+from tools.engine.watchdog import Diverged, Standing, Watchdog, standing
 
 WINDOW = 10
 """Steps that the speed is averaged over."""
+
+
+TRIM = 256
+"""Steps after which old losses are dropped from the state that every checkpoint repeats: `events.jsonl` has them all."""
 
 
 class EvaluationStopped(Exception):
@@ -25,17 +27,34 @@ class EvaluationStopped(Exception):
 
 
 class Reporter(TrainerCallback):
-    """Appends step, eval and checkpoint events and carries out a stop."""
+    """Appends events, seals and prunes checkpoints, carries out a stop, and ends a training that learns no more."""
 
-    def __init__(self, events: Events, stop: Stop, memory: Callable[[], int]) -> None:
-        """`memory` gives the bytes held now."""
-        self.events, self.stop, self.memory = events, stop, memory
+    def __init__(
+        self, events: Events, stop: Stop, memory: Callable[[], int], checkpoints: Checkpoints,
+        *, patience: int | None = None, keep_best: bool = False, explode: float = 4.0,
+    ) -> None:  # fmt: skip
+        """`memory` gives the bytes held now; the rest is as in the spec."""
+        self.events, self.stop, self.memory, self.checkpoints = events, stop, memory, checkpoints
+        self.patience, self.keep_best, self._explode = patience, keep_best, explode
         self.step, self.loss, self.eval_loss = 0, None, None
+        self.standing = Standing()
         self.error: BaseException | None = None
         """What ended the loop; Olive swallows it."""
+        self.evaluate: Callable[[], object] = lambda: None
+        """Scores the validation rows; the Trainer sets it."""
+        self._watchdog = Watchdog(explode)
         self._pace: deque[tuple[float, int]] = deque(maxlen=WINDOW)
         self._begun = 0.0
         self._seen = 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Take up what the checkpoint remembers of losses and evaluations; make up for an evaluation that a stop broke off."""
+        self._watchdog = Watchdog(self._explode, [(int(log["step"]), float(log["loss"])) for log in state.log_history if "loss" in log])
+        known = evaluations(state.log_history)
+        self.standing = standing(known)
+        due = args.eval_strategy == "steps" and state.global_step > 0 and state.global_step % state.eval_steps == 0
+        if due and state.global_step not in dict(known):
+            self.evaluate()
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Start the step's clock: time spent in evaluation and saving is no training time."""
@@ -73,90 +92,50 @@ class Reporter(TrainerCallback):
             cpu_s=round(time.process_time(), 3),
             seconds=round(self._pace[-1][0], 3) if self._pace else None,
         )
-        if not math.isfinite(loss):
-            step = state.global_step
-            raise EngineFailed("diverged", f"The loss stopped being a number at step {step}. Lower the learning rate and start again.")
+        wrong = self._watchdog.see(state.global_step, loss)
+        if wrong is not None:
+            raise self.diverged(wrong, args.learning_rate)
         self.loss = loss
+        if state.global_step % TRIM == 0:
+            state.log_history[:] = [log for log in state.log_history if "eval_loss" in log or log["step"] > state.global_step - TRIM // 4]
+
+    def diverged(self, wrong: Diverged, learning_rate: float) -> EngineFailed:
+        """Remove the checkpoints that are in doubt, tell it, and give the failure with the learning rate to try."""
+        self.checkpoints.remove_from(wrong.doubtful)
+        kept = self.checkpoints.newest_before(wrong.doubtful)
+        self.events.add("diverged", step=wrong.step, first=wrong.first, loss=wrong.loss, median=wrong.median, kept=kept)
+        left = "No checkpoint was taken before" if kept is None else f"The checkpoint of step {kept}, taken before, is kept"
+        return EngineFailed("diverged", f"{wrong.says()}. {left}. Start a new run with learning_rate {learning_rate / 2:g}.")
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a checkpoint of the best evaluation, and for the end when patience is over."""
+        before, self.standing = self.standing, standing(evaluations(state.log_history))
+        if self.keep_best and self.standing.best_step == state.global_step != before.best_step:
+            control.should_save = True
+            self.events.add("best", step=state.global_step, eval_loss=self.standing.best_loss)
+        if self.standing.is_over(self.patience):
+            control.should_training_stop = True
 
     def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Leave an evaluation as soon as a stop is asked."""
+        fault.point("evaluate")
         if self.stop.asked:
             raise EvaluationStopped
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Seal the checkpoint that was just written."""
-        path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        seal(path)
+        """Seal the checkpoint that was just written, then prune; in doubt of the newest, the one before the doubt stays."""
+        path = self.checkpoints.seal(state.global_step)
         self.events.add("checkpoint", step=state.global_step, path=f"{path.parent.name}/{path.name}")
+        doubt = self._watchdog.first
+        good = None if doubt is None else self.checkpoints.newest_before(doubt - 1)
+        self.checkpoints.prune((self.standing.best_step if self.keep_best else None, good))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Leave by a BaseException when steps are missing: an ordinary return would be saved, and cached, as finished."""
+        """Leave by a BaseException when a stop cut steps off: an ordinary return would be saved, and cached, as finished."""
         if self.stop.asked and state.global_step < state.max_steps:
             raise Cancelled
 
 
-def keep_quantised_weights(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights at the first evaluation on a processor with AVX512-BF16.
-
-    The packed form rounds the scales to bfloat16 and stays for training, so that the weights a run trains on would depend on
-    when it was evaluated, saved or resumed (bitsandbytes 0.50.2, `Linear4bit.forward`, 2026-11).
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-
-
-@contextmanager
-def reported(reporter: Reporter) -> Iterator[None]:
-    """While this is open, the Trainer that Olive builds reports, can be stopped and writes safetensors only.
-
-    Olive takes `transformers.Trainer` and offers no other way in (olive-ai 0.13.0, 2026-11). It is set in the module object that
-    Olive holds: transformers replaces its own entry in sys.modules while it loads, so two imports may hold two objects.
-    """
-    from olive.passes.pytorch import lora
-
-    held: Any = lora.transformers
-    original = held.Trainer
-
-    class ReportedTrainer(original):
-        """The Trainer that Olive gets."""
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.add_callback(reporter)
-            keep_quantised_weights(self.model)
-
-        def train(self, *args: Any, **kwargs: Any) -> Any:
-            """Train, and remember what ended it."""
-            try:
-                with reporter.stop.stepping():
-                    return super().train(*args, **kwargs)
-            except BaseException as error:
-                reporter.error = error
-                raise
-
-        def _evaluate(self, *args: Any, **kwargs: Any) -> Any:
-            """Evaluate, unless a stop comes: then save here and end.
-
-            An evaluation draws random numbers for its loader; with the state put back, a run that was stopped inside one
-            goes on with the dropout masks of an undisturbed run.
-            """
-            try:
-                with torch.random.fork_rng():
-                    return super()._evaluate(*args, **kwargs)
-            except EvaluationStopped:
-                self.control.should_evaluate = False
-                self.control.should_save = True
-                self.control.should_training_stop = True
-                return {}
-
-        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-            """Save the adapter as safetensors; the Trainer's own adds a pickle of its arguments."""
-            model: Any = self.model
-            model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict, save_embedding_layers=False)
-
-    held.Trainer = ReportedTrainer
-    try:
-        yield
-    finally:
-        held.Trainer = original
+def evaluations(log_history: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Step and validation loss of every evaluation that a trainer state remembers, oldest first."""
+    return [(int(log["step"]), float(log["eval_loss"])) for log in log_history if "eval_loss" in log]

@@ -45,6 +45,11 @@ class Question:
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Stream the rows of one JSONL file. Raises EngineFailed("data") naming the row that is none."""
+    return (row for _, row in numbered_rows(path))
+
+
+def numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """The same, each with the number of its line."""
     try:
         file = path.open(encoding="utf-8")
     except OSError as error:
@@ -54,7 +59,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         try:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield check_row(json.loads(line), number, path.name)
+                    yield number, check_row(json.loads(line), number, path.name)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             where = f"row {max(number, 1)} of {path.name}"
             raise EngineFailed("data", f"A row of JSON was wanted, but {where} can't be read. Correct it and start again.") from error
@@ -186,13 +191,16 @@ class EncodedRows:
 
 
 def encode_file(renderer: Renderer, path: Path, max_length: int, limit: int | None = None) -> EncodedRows:
-    """Encode the rows of a file, the first `limit` that fit. Raises EngineFailed("data")."""
+    """Encode the rows of a file, the first `limit` that fit. Raises EngineFailed naming the row that can't be."""
     rows: list[Encoded] = []
     skipped = 0
-    for row in read_rows(path):
+    for number, row in numbered_rows(path):
         if limit is not None and len(rows) >= limit:
             break
-        encoded = renderer.encode(row)
+        try:
+            encoded = renderer.encode(row)
+        except EngineFailed as error:
+            raise EngineFailed(error.kind, f"Row {number} of {path.name} can't be used. {error.message}") from error
         if len(encoded.ids) > max_length:
             skipped += 1
         else:

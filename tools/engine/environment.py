@@ -41,6 +41,21 @@ def settle(threads: int, cache: Path | None = None, environ: MutableMapping[str,
         environ["OLIVE_TELEMETRY_CACHE_DIR"] = str(cache / "olive-silent")
 
 
+def report_into(folder: Path, run_id: str, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Let TensorBoard, MLflow, Weights & Biases and Trackio write below `folder`, under the run's id, and send nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environ.update({
+        "TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard"),
+        "WANDB_MODE": "offline", "WANDB_DIR": str(folder), "WANDB_PROJECT": "luthier", "WANDB_NAME": run_id, "WANDB_SILENT": "true",
+        "WANDB_ERROR_REPORTING": "false", "WANDB_LOG_MODEL": "false", "WANDB_WATCH": "false",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "MLFLOW_EXPERIMENT_NAME": "luthier",
+        "MLFLOW_DISABLE_TELEMETRY": "true", "HF_MLFLOW_LOG_ARTIFACTS": "FALSE",
+        "TRACKIO_DIR": str(folder / "trackio"),
+    })
+    for name in ("TRACKIO_SPACE_ID", "MLFLOW_RUN_ID", "WANDB_RUN_ID"):
+        environ.pop(name, None)
+
+
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """The processor's instruction sets as Linux names them; empty where they can't be read."""
     try:

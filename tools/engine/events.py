@@ -1,5 +1,6 @@
 """A run's `events.jsonl`: one JSON object a line, only ever appended, whole lines only."""
 
+import errno
 import json
 import math
 import os
@@ -7,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-EventKind = Literal["stage", "step", "eval", "checkpoint", "progress", "score", "warning", "end"]
+from tools.engine import fault
+
+EventKind = Literal["stage", "step", "eval", "checkpoint", "progress", "score", "best", "diverged", "warning", "end"]
 
 
 def _finite(value: Any) -> Any:
@@ -18,7 +21,7 @@ def _finite(value: Any) -> Any:
 
 
 class Events:
-    """The writer of one run folder's events. Each is one write call, so a reader never sees half a line of a living run."""
+    """The writer of one run folder's events. Each is one write call; a reader takes whole lines only, as it may look amid one."""
 
     def __init__(self, folder: Path) -> None:
         """Open `folder`/events.jsonl for appending; a line that a crash left half is ended first."""
@@ -31,7 +34,12 @@ class Events:
     def add(self, kind: EventKind, **facts: Any) -> None:
         """Append one event with the time."""
         event = {"t": round(time.time(), 3), "kind": kind, **{name: _finite(value) for name, value in facts.items()}}
-        os.write(self._fd, (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        fault.point("event")
+        written = os.write(self._fd, line)
+        if written < len(line):  # a full disk takes what fits; half a line is no event
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def warn(self, text: str) -> None:
         """Append a warning that a person should read."""

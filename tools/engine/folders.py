@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,14 @@ def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below `folder`, by relative path, sorted."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+
+
+def described(folder: Path, names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+    """`bytes` and `sha256` of every file below `folder`, or of those of `names` that are there, by relative path, sorted."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file()) if names is None else [folder / name for name in sorted(names)]
+    return {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_digest(path)} for path in paths if path.is_file()
+    }
 
 
 def folder_digest(folder: Path) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.engine.callback import Reporter, reported
+from tools.engine.callback import Reporter
 from tools.engine.checkpoints import Checkpoint
 from tools.engine.data import Encoded
 from tools.engine.failure import EngineFailed
 from tools.engine.spec import TrainSpec
+from tools.engine.trainer import reported
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -49,7 +50,10 @@ def linear_targets(model_dir: Path) -> list[str]:
 
 
 def training_arguments(spec: TrainSpec, steps: int, output: Path, resume: Checkpoint | None, evaluate: bool) -> dict[str, Any]:
-    """The Trainer's arguments. `warmup_steps`, not the ratio: Olive drops the ratio since transformers 5 lost it."""
+    """The Trainer's arguments. `warmup_steps`, not the ratio: Olive drops the ratio since transformers 5 lost it.
+
+    No `save_total_limit`: the Trainer removes old checkpoints before the new one is sealed; `Checkpoints.prune` does it after.
+    """
     return {
         "output_dir": str(output),
         "resume_from_checkpoint": str(resume.path) if resume else None,
@@ -75,9 +79,9 @@ def training_arguments(spec: TrainSpec, steps: int, output: Path, resume: Checkp
         "prediction_loss_only": True,
         "save_strategy": "steps",
         "save_steps": spec.save_steps,
-        "save_total_limit": 2,
         "remove_unused_columns": False,
-        "report_to": "none",
+        "report_to": list(spec.report_to) or "none",
+        "run_name": spec.run_id,
         "dataloader_pin_memory": spec.device == "cuda",
     }
 

@@ -21,12 +21,13 @@ def probe(folder: Path) -> dict[str, float]:
     work = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
     try:
         environment.settle(spec.threads, work / "cache")
+        from tools.engine.binding import files_sha256
         from tools.engine.callback import Reporter
+        from tools.engine.checkpoints import Checkpoints
         from tools.engine.data import Renderer, encode_file
         from tools.engine.events import Events
         from tools.engine.folders import write_json
         from tools.engine.olive_run import Material, tune
-        from tools.engine.run import files_sha256
         from tools.engine.stop import Stop
 
         data = Path(spec.data_dir)
@@ -34,8 +35,9 @@ def probe(folder: Path) -> dict[str, float]:
         batch = spec.batch_size * spec.grad_accumulation
         longest = sorted(rows, key=lambda row: len(row.ids), reverse=True)[:batch]
         events = Events(work)
-        short = spec.model_copy(update={"max_steps": STEPS, "epochs": float(STEPS), "save_steps": 1000, "warmup_ratio": 0.0})
-        reporter = Reporter(events, Stop(lambda: None), environment.memory_bytes)
+        cut = {"max_steps": STEPS, "epochs": float(STEPS), "save_steps": 1000, "warmup_ratio": 0.0, "report_to": []}
+        short = spec.model_copy(update=cut)
+        reporter = Reporter(events, Stop(lambda: None), environment.memory_bytes, Checkpoints(work / "checkpoints"))
         dtype = environment.choose_dtype(spec.dtype, spec.device, environment.cpu_flags())
         tune(short, Material(longest * STEPS, (), files_sha256(data)), STEPS, dtype, work, reporter, None)
         events.close()

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tools.engine import environment
+from tools.engine import environment, fault
+from tools.engine.binding import Binding, differences
+from tools.engine.checkpoints import changed
 from tools.engine.folders import write_json
 from tools.engine.spec import RunResult, TrainSpec
 
@@ -36,8 +38,15 @@ class Record:
         """A setting as the first attempt ran with, so that a resumed one repeats it."""
         return self.started.get(name, otherwise)
 
-    def start(self, spec: TrainSpec, dtype: str, sha256: str) -> list[str]:
-        """Write `started.json`; give the names of facts in which this attempt differs from the first."""
+    def start(self, spec: TrainSpec, dtype: str, binding: Binding) -> list[str]:
+        """Write `started.json`; give the names of facts in which this attempt differs from the first.
+
+        Raises EngineFailed("changed") when settings, data or base weights are not those that the first attempt was bound to.
+        """
+        before = self.started.get("binding")
+        differing = differences(before, binding) if isinstance(before, dict) else []
+        if differing:
+            raise changed(differing)
         now = {
             "run_id": spec.run_id,
             "threads": int(self.recorded("threads", spec.threads)),
@@ -46,7 +55,8 @@ class Record:
             "seed": spec.seed,
             "versions": environment.versions(),
             "cpu_flags": sorted(environment.cpu_flags()),
-            "digests": {"model": spec.model_digest, "data": spec.data_digest, "rows_sha256": sha256},
+            "digests": {"model": spec.model_digest, "data": spec.data_digest, "rows_sha256": binding.data},
+            "binding": binding.as_json(),
         }
         differing = [name for name in COMPARED if self.started and self.started.get(name) != now[name]]
         attempts = [*self.started.get("attempts", []), {"at": time.time(), "pid": os.getpid()}]
@@ -66,4 +76,6 @@ class Record:
 
     def finish(self, result: RunResult) -> None:
         """Write `result.json`: the engine's last word."""
+        fault.point("result.before")
         write_json(self.folder / "result.json", result.model_dump())
+        fault.point("result.after")

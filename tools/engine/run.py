@@ -1,7 +1,6 @@
 """One run's work, stage by stage: prepare, train, score, baseline, export, score the served files; finished stages are left out."""
 
 import gc
-import hashlib
 import shutil
 import time
 from collections.abc import Callable
@@ -9,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from tools.engine import environment
-from tools.engine.checkpoints import adapter_of, last_complete
+from tools.engine.checkpoints import Checkpoints
 from tools.engine.events import Events
-from tools.engine.failure import EngineFailed
-from tools.engine.folders import digests, whole, write_json
+from tools.engine.failure import EngineFailed, Scene
+from tools.engine.folders import digests, whole
+from tools.engine.manifest import write_manifest
 from tools.engine.record import Record
+from tools.engine.reports import prepare_reports
+from tools.engine.seal import read_key
 from tools.engine.spec import RunResult, Score, Stage, TrainSpec
 from tools.engine.stop import Stop
+from tools.engine.training import check_trained, train
 
-VALIDATION_ROWS = 32
-"""Validation rows that the loop's own evaluation reads: a fixed cost however large the file."""
+KNOWN = ("step", "steps", "loss", "eval_loss", "best_step", "best_eval_loss", "stopped_early", "skipped_rows")
+"""Facts of `metrics.json` that stand in the result under the same name."""
 
 
 class Run:
@@ -55,64 +58,21 @@ class Run:
         self.enter("prepare")
         from tools.engine.data import Renderer
 
+        prepare_reports(self.spec.report_to, self.folder / "reports", self.spec.run_id)
         check_model(Path(self.spec.model_dir))
         renderer = Renderer(Path(self.spec.model_dir))
-        if not self.record.metrics.get("trained"):
-            self.train(renderer)
+        if self.record.metrics.get("trained"):
+            check_trained(self)
+        else:
+            train(self, renderer)
         if self.spec.score_rows:
             self.score(renderer)
         if self.spec.export is not None:
             self.export(renderer)
         self.enter("done")
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
-        write_json(self.folder / "manifest.json", {"files": kept_files(self.folder)})
+        write_manifest(self.folder, self.spec.run_id, read_key(self.folder, self.spec.key_path))
         self.leave()
-
-    def train(self, renderer: Any) -> None:
-        """Encode the rows and let Olive tune; leaves `adapter/`."""
-        from tools.engine.data import encode_file
-        from tools.engine.olive_run import Material, count_steps
-
-        spec, data = self.spec, Path(self.spec.data_dir)
-        rows = encode_file(renderer, data / "train.jsonl", spec.max_length)
-        held = data / "validation.jsonl"
-        validation = encode_file(renderer, held, spec.max_length, limit=VALIDATION_ROWS) if held.is_file() else None
-        if not rows.rows:
-            raise EngineFailed("data", f"No training row has at most {spec.max_length} tokens. Raise max_length or shorten the rows.")
-        if rows.skipped:
-            self.events.warn(f"{rows.skipped} training rows are longer than {spec.max_length} tokens and are left out.")
-        sha256 = files_sha256(data)
-        dtype = str(self.record.recorded("dtype", self.choose_dtype()))
-        steps = count_steps(spec, len(rows.rows))
-        differing = self.record.start(spec, dtype, sha256)
-        if differing:
-            self.events.warn(f"Resumed with other {', '.join(differing)}: the numbers may differ from an undisturbed run.")
-        self.record.note(steps=steps, rows=len(rows.rows), longest_tokens=rows.longest, skipped_rows=rows.skipped)
-        resume = last_complete(self.folder / "checkpoints")
-        self.enter("train")
-        if resume is not None and resume.step >= steps:
-            self.keep_adapter(resume.path, step=resume.step)
-            return
-        from tools.engine.callback import Reporter
-        from tools.engine.olive_run import tune
-
-        reporter = Reporter(self.events, self.stop, self.memory)
-        material = Material(rows.rows, validation.rows if validation else (), sha256)
-        try:
-            made = tune(spec, material, steps, dtype, self.folder, reporter, resume)
-        finally:
-            self.record.note(step=reporter.step or (resume.step if resume else 0), loss=reporter.loss, eval_loss=reporter.eval_loss)
-            self.record.note(peak_memory_bytes=max(self.peak(), int(self.record.metrics.get("peak_memory_bytes", 0))))
-        self.keep_adapter(made, step=steps)
-
-    def keep_adapter(self, source: Path, step: int) -> None:
-        """Take the adapter and nothing else of Olive's folders, which hold a whole copy of the base model."""
-        with whole(self.adapter) as part:
-            adapter_of(source, part)
-        for name in ("olive", "olive-out", "datasets"):
-            shutil.rmtree(self.folder / "cache" / name, ignore_errors=True)
-        self.record.note(trained=True, step=step, adapter=digests(self.adapter))
-        gc.collect()
 
     def score(self, renderer: Any) -> None:
         """Score the tuned checkpoint, then the untuned model: one model is loaded, its adapter is switched off for the second.
@@ -220,15 +180,41 @@ class Run:
     def peak(self) -> int:
         """The most bytes held so far, on the device that trains."""
         if self.spec.device == "cuda":
-            import torch
+            try:
+                import torch
 
-            return torch.cuda.max_memory_allocated()
+                return torch.cuda.max_memory_allocated()
+            except (ImportError, RuntimeError):  # a GPU that was lost says nothing more
+                return 0
         return environment.peak_memory_bytes()
+
+    def note_peak(self) -> None:
+        """Remember the most that training has held, over all attempts."""
+        self.record.note(peak_memory_bytes=max(self.peak(), int(self.record.metrics.get("peak_memory_bytes", 0))))
+
+    def scene(self) -> Scene:
+        """What a failure for want of memory is explained with."""
+        spec, peak = self.spec, max(self.peak(), int(self.record.metrics.get("peak_memory_bytes", 0)))
+        return Scene(spec.batch_size, spec.max_length, spec.gradient_checkpointing, spec.predicted_peak_bytes, peak)
+
+    def early(self) -> str:
+        """What a person should know of a run that ended before its last step; empty otherwise."""
+        known = self.record.metrics
+        if not known.get("stopped_early"):
+            return ""
+        kept = f"Step {known['best_step']} is kept." if known.get("best_step") else "Its last step is kept."
+        waited = f"the validation loss had not improved in {self.spec.patience} evaluations"
+        return f"Stopped early after step {known.get('step')} of {known.get('steps')}: {waited}. {kept}"
+
+    def make_room(self) -> None:
+        """After a full disk: remove what was half written, and Olive's copies, which can be made again."""
+        Checkpoints(self.folder / "checkpoints").remove_partial()
+        shutil.rmtree(self.folder / "cache", ignore_errors=True)
 
     def result(self, outcome: str, kind: str = "", message: str = "", seconds: float = 0.0) -> RunResult:
         """What is known now, as the run's result."""
         known = self.record.metrics
-        facts: dict[str, Any] = {name: known[name] for name in ("step", "steps", "loss", "eval_loss", "skipped_rows") if name in known}
+        facts: dict[str, Any] = {name: known[name] for name in KNOWN if name in known}
         facts |= {"stage_seconds": known.get("stage_seconds", {}), "peak_memory_bytes": known.get("peak_memory_bytes", 0), **self.scores}
         if known.get("trained"):
             facts["adapter_dir"] = "adapter"
@@ -245,19 +231,3 @@ def check_model(folder: Path) -> None:
         raise EngineFailed("model", f"A model folder with a config.json was wanted; {folder.name} has none. Add the model again.")
     if not any(folder.glob("*.safetensors")):
         raise EngineFailed("model", f"{folder.name} has no safetensors weights; other formats can hide code. Convert it to safetensors.")
-
-
-def files_sha256(folder: Path) -> str:
-    """One SHA-256 over the training and validation files: Olive's cache looks at settings, not at data."""
-    whole_digest = hashlib.sha256()
-    for name in ("train.jsonl", "validation.jsonl"):
-        if (folder / name).is_file():
-            with (folder / name).open("rb") as file:
-                whole_digest.update(hashlib.file_digest(file, "sha256").digest())
-    return whole_digest.hexdigest()
-
-
-def kept_files(folder: Path) -> dict[str, str]:
-    """Digests of what a run leaves for others, by path in the run folder."""
-    found = {f"{part}/{name}": digest for part in ("adapter", "served", "scores") for name, digest in digests(folder / part).items()}
-    return dict(sorted(found.items()))

@@ -8,6 +8,7 @@ SPEC_VERSION = 1
 
 Method = Literal["lora", "qlora", "full"]
 Precision = Literal["fp32", "int8", "int4"]
+Report = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 Stage = Literal["prepare", "baseline", "train", "score", "export", "score_export", "done"]
 
 
@@ -54,6 +55,18 @@ class TrainSpec(Closed):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 where the device computes it natively, else float32."""
     device: Literal["cpu", "cuda"] = "cpu"
+    patience: int | None = Field(default=None, ge=1, le=1000)
+    """Evaluations without improvement of the validation loss after which training ends; None never ends it early."""
+    keep_best: bool = True
+    """With patience and validation rows: the checkpoint of the best evaluation is kept, scored and exported, not the last one."""
+    explode: float = Field(default=4.0, gt=1, le=1_000_000)
+    """The run ends as diverged when the loss is so many times the median of the last 20, three steps in a row."""
+    key_path: str | None = None
+    """A file with the run's HMAC key, in the run folder or absolute; None seals checkpoints by SHA-256 alone."""
+    report_to: list[Report] = []
+    """Where else the numbers go, always into the run folder; off by default."""
+    predicted_peak_bytes: int | None = Field(default=None, ge=0)
+    """What the plan foretold, for the words on a run that ran out of memory."""
     score_rows: int = Field(default=40, ge=0, le=10_000)
     """Held-out rows that are answered for exact match; 0 leaves scoring out."""
     answer_tokens: int = Field(default=64, ge=1, le=4096)
@@ -83,12 +96,18 @@ class RunResult(Closed):
     version: int = SPEC_VERSION
     outcome: Literal["finished", "cancelled", "failed"]
     error_kind: str = ""
-    """Empty, or one of: oom, disk, data, diverged, model, bug, no_adapter, export."""
+    """Empty, or one of `failure.Kind`: oom, gpu_oom, gpu_lost, disk, data, diverged, changed, foreign, missing, model, bug, no_adapter,
+    export."""
     message: str = ""
     step: int = 0
     steps: int = 0
     loss: float | None = None
     eval_loss: float | None = None
+    best_step: int | None = None
+    """The step whose adapter is kept, when the best one was asked for."""
+    best_eval_loss: float | None = None
+    stopped_early: bool = False
+    """Whether patience ended the training before its last step."""
     seconds: float = 0
     stage_seconds: dict[str, float] = {}
     peak_memory_bytes: int = 0

@@ -17,6 +17,8 @@ from tools.engine.spec import RunResult, TrainSpec
 from tools.engine.stop import Stop
 
 FINISHED, FAILED, CANCELLED = 0, 1, 75
+UNWRITTEN = 74
+"""The disk was so full that not even the result could be written: EX_IOERR."""
 
 
 def log_to(path: Path) -> None:
@@ -30,7 +32,7 @@ def log_to(path: Path) -> None:
 
 
 def train(folder: Path) -> int:
-    """`python -m tools.engine train`: run or resume the folder's spec; exit status 0, 75 or 1, `result.json` last."""
+    """`python -m tools.engine train`: run or resume the folder's spec; exit status 0, 75, 1 or 74, `result.json` last."""
     folder = folder.resolve()
     began = time.monotonic()
     log_to(folder / "log.txt")
@@ -66,14 +68,19 @@ def train(folder: Path) -> int:
         if spec.method == "full":
             raise EngineFailed("model", "Full fine-tuning isn't offered yet. Choose qlora or lora.")
         run.go()
+        status, last = FINISHED, ("finished", "", run.early())
     except Cancelled:
         step = int(record.metrics.get("step", 0))
-        end("cancelled", message=f"Stopped after step {step}. The run can be resumed." if step else "Stopped. The run can be resumed.")
-        return CANCELLED
+        status, last = CANCELLED, ("cancelled", "", f"Stopped{f' after step {step}' if step else ''}. The run can be resumed.")
     except Exception as error:
         traceback.print_exc()
-        kind, message = explain(error)
-        end("failed", kind, message)
-        return FAILED
-    end("finished")
-    return FINISHED
+        kind, message = explain(error, run.scene())
+        if kind == "disk":
+            run.make_room()
+        status, last = FAILED, ("failed", kind, message)
+    try:
+        end(*last)
+    except OSError:
+        traceback.print_exc()
+        return UNWRITTEN
+    return status

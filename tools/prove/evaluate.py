@@ -12,7 +12,7 @@ from tools.engine.spec import ScoreSpec, TrainSpec
 from tools.prove.outcomes import Outcomes, of_run, of_scoring
 from tools.prove.statistics import Gain
 from tools.runs.local import LocalRuns
-from tools.runs.look import RUN_ID, named_run
+from tools.runs.look import PRECISIONS, RUN_ID, SCORES, as_number, named_run
 from tools.runs.plan import SEED
 from tools.runs.start import Planning
 from tools.runs.state import ALIVE
@@ -126,19 +126,27 @@ def told(row: RunRow, dataset: str, found: Outcomes) -> Result:
     word = gain.word if gain else "not_measured"
     facts: dict[str, JsonValue] = {
         "run_id": row.id,
-        **{key: _opt(found.scores.get(key)) for key in ("baseline", "tuned", "base_served", "exported")},
+        **{key: _opt(found.scores.get(key)) for key in SCORES},
         "gain": _gain(gain), "gain_served": _gain(served),
         "export_change": _gain(found.gain("tuned", "exported")), "verdict": word,
     }
     said = _WORDS.get(word, "Nothing was scored: the dataset has no held-out rows that end in an answer.")
     return Result(
         {**facts, "dataset": dataset, "verdict_text": said, "forgetting": None, "forgetting_reason": _NOT_MEASURED},
-        {**facts, "forgetting": None},
+        {**facts, **{key: _typed(found.scores.get(key)) for key in SCORES}, "forgetting": None},
     )
 
 
 def _opt(score: object) -> JsonValue:
     return {str(k): v for k, v in score.items()} if isinstance(score, dict) else None
+
+
+def _typed(score: object) -> JsonValue:
+    """A score for the brain: numbers and a known precision; the words in a run's own files are not passed on."""
+    if not isinstance(score, dict):
+        return None
+    numbers: dict[str, JsonValue] = {k: as_number(score.get(k)) for k in ("rows", "exact_match", "loss", "tokens_per_s")}
+    return numbers | {"precision": word if (word := score.get("precision")) in PRECISIONS else None}
 
 
 def _gain(gain: Gain | None) -> JsonValue:

@@ -12,25 +12,36 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from policies import fault
 from policies.tool import ToolFailed
 from tools.engine.spec import TrainSpec
 from tools.places import Places
 from tools.runs import runner
-from tools.runs.identity import is_alive, read_identity
+from tools.runs.identity import is_alive, lock_state, read_identity
+from tools.runs.keys import home_key, run_key
 from tools.runs.rid import is_rid
 from tools.runs.watch import read_json
 
 GRACE_S = 30.0
 """Seconds between the request to stop and the end by force."""
+KEY = "run.key"
+ORIGIN = "origin.json"
+MACHINE = ".machine.lock"
+
+
+class MachineTaken(Exception):
+    """Another run, perhaps of another home that shares the folder, has the machine."""
 
 
 class LocalRuns:
     """The run folders below one home and the processes that fill them."""
 
     def __init__(
-        self, places: Places, environment: Callable[[int], Mapping[str, str]], *, grace_s: float = GRACE_S, beat_s: float = 2.0
+        self, places: Places, environment: Callable[[int], Mapping[str, str]], *, home_id: str = "", grace_s: float = GRACE_S,
+        beat_s: float = 2.0,
     ) -> None:
-        self._places, self._environment = places, environment
+        """`home_id` marks the folders that this home makes, so that another home's is never taken for one."""
+        self._places, self._environment, self._home_id = places, environment, home_id
         self._grace_s, self._beat_s = grace_s, beat_s
 
     def folder(self, run_id: str) -> Path:
@@ -49,9 +60,13 @@ class LocalRuns:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o700)
         try:
-            spec = fill(part, final)
+            spec = fill(part, final).model_copy(update={"key_path": KEY})
+            self._write_key(run_id, part)
+            runner.write_atomically(part / ORIGIN, {"home": self._home_id, "machine": runner.machine_id(), "run": run_id})
+            fault.point("runs.spec.before")
             runner.write_atomically(part / "spec.json", spec.model_dump(mode="json"))
             os.replace(part, final)
+            fault.point("runs.spec.after")
         except OSError as error:
             shutil.rmtree(part, ignore_errors=True)
             raise ToolFailed(
@@ -63,18 +78,40 @@ class LocalRuns:
             raise
         return spec
 
+    def _write_key(self, run_id: str, folder: Path) -> None:
+        key = run_key(home_key(self._places.keys), run_id)
+        fd = os.open(folder / KEY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(key)
+
+    def is_ours(self, run_id: str) -> bool:
+        """Whether a run folder does not bear the mark of another home."""
+        home = (read_json(self.folder(run_id) / ORIGIN) or {}).get("home")
+        return not (self._home_id and isinstance(home, str) and home and home != self._home_id)
+
     def start(self, run_id: str, attempt: int, owner: str, threads: int, limit_s: float = 0) -> None:
-        """Send the runner off; returns when it holds the attempt's lock. An attempt that was started before is left alone."""
+        """Send the runner off; returns when it holds the attempt's lock. An attempt that was started before is left alone.
+
+        Raises MachineTaken while another run has the machine, ToolFailed when the process cannot be started.
+        """
         folder = self.folder(run_id)
-        if (folder / f"attempt-{attempt}.lock").exists():
+        lock = folder / f"attempt-{attempt}.lock"
+        if lock.exists():
             return
         self._home_cache()
+        machine = self._places.runs / MACHINE
+        if lock_state(machine) == "held":
+            raise MachineTaken
         command = [
             sys.executable, "-I", "-S", str(Path(runner.__file__).resolve()), str(folder), "--engine", str(self._places.engine_python),
             "--root", str(self._places.root), "--attempt", str(attempt), "--owner", owner, "--limit-s", str(limit_s),
-            "--grace-s", str(self._grace_s), "--beat-s", str(self._beat_s), "--detach",
+            "--grace-s", str(self._grace_s), "--beat-s", str(self._beat_s), "--machine", str(machine), "--detach",
         ]
-        log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._write_key(run_id, folder)  # anew, so that a folder of another home cannot bring its own
+            log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise self._not_started(error.strerror or type(error).__name__) from error
         try:
             rc = subprocess.run(
                 command, cwd=folder, env=dict(self._environment(threads)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -84,7 +121,10 @@ class LocalRuns:
             raise self._not_started(type(error).__name__) from error
         finally:
             os.close(log)
-        if rc != 0:
+        if rc == runner.MACHINE_TAKEN:
+            raise MachineTaken
+        # Taken by somebody else's runner in the same moment: then the attempt was started, and once.
+        if rc != 0 and not (rc == runner.NOT_STARTED and lock.exists()):
             raise self._not_started(f"the runner ended with status {rc}")
 
     @staticmethod
@@ -95,12 +135,14 @@ class LocalRuns:
     def _home_cache(self) -> None:
         (self._places.home / "cache").mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def stop(self, run_id: str, attempt: int) -> bool:
+    def stop(self, run_id: str, attempt: int, by: str = "") -> bool:
         """Ask an attempt to save and end; False when nothing of it lives. The request is kept, so that it holds after a restart."""
         folder = self.folder(run_id)
         marker = folder / f"stop-{attempt}.json"
         if folder.is_dir() and not marker.exists():
-            runner.write_atomically(marker, {"t": time.time()})
+            fault.point("runs.stop.before")
+            runner.write_atomically(marker, {"t": time.time(), "by": by})
+            fault.point("runs.stop.after")
         if _send(read_json(folder / "runner.json"), signal.SIGTERM, group=False):
             return True
         return _send(read_json(folder / "engine.json"), signal.SIGTERM, group=True)
@@ -111,16 +153,19 @@ class LocalRuns:
         asked = read_json(folder / f"stop-{attempt}.json")
         if asked is None or _alive(read_json(folder / "runner.json")):
             return
-        overdue = time.time() - float(asked.get("t") or 0) > self._grace_s
+        at = asked.get("t")
+        overdue = not isinstance(at, int | float) or time.time() - at > self._grace_s
         _send(read_json(folder / "engine.json"), signal.SIGKILL if overdue else signal.SIGTERM, group=True)
 
     def prepare_attempt(self, run_id: str, attempt: int, call_id: str) -> None:
         """Lay the last attempt's end aside, so that the next one is not judged by it, and note which call asked for this one."""
         folder = self.folder(run_id)
+        fault.point("runs.resume.before")
         runner.write_atomically(folder / "resumed.json", {"call": call_id, "attempt": attempt})
         for name in ("exit.json", "result.json", "runner.json", "engine.json", "heartbeat"):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(folder / name, folder / f"attempt-{attempt - 1}.{name}")
+        fault.point("runs.resume.after")
 
     def spec(self, run_id: str) -> TrainSpec:
         """The spec in the run folder."""
@@ -159,5 +204,3 @@ def _send(value: Mapping[str, object] | None, signum: int, *, group: bool) -> bo
     except ProcessLookupError:
         return False
     return True
-
-

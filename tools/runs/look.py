@@ -2,20 +2,25 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, JsonValue
 
 from policies.proposal import Effect, Proposal
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
+from tools.engine.spec import Stage
 from tools.runs.reconcile import Reconciler
 from tools.runs.state import ALIVE, FINAL, RunView, states_of_word
 from tools.runs.store import RunRow, RunStore
 from tools.runs.views import Views
 
 RUN_ID = Field(default="", max_length=10, pattern=r"^$|^[0-9a-hjkmnp-tv-z]{10}$", description="Run id; left out, the latest run.")
+SCORES = ("baseline", "tuned", "base_served", "exported")
+PRECISIONS = frozenset({"fp32", "int8", "int4"})
+"""What the engine measures at; any other word in a run's files is not passed on."""
 _STATUS_FIELDS = (
     "run_id", "state", "phase", "step", "steps", "epoch", "loss", "eval_loss", "tokens_per_s", "eta_s", "spent", "peak_memory_bytes",
+    "place", "expected_start_s",
 )
 
 
@@ -36,9 +41,15 @@ def brain_view(view: RunView) -> dict[str, JsonValue]:
     """A run for the brain: numbers and closed words; no name, no reason, no warning text."""
     whole = view.as_json()
     facts: dict[str, JsonValue] = {key: whole[key] for key in _STATUS_FIELDS}
-    facts["exact_match"] = {k: s.get("exact_match") for k, s in view.scores.items() if isinstance(s, Mapping)}
+    facts["phase"] = view.phase if view.phase in get_args(Stage) else ""
+    facts["exact_match"] = {k: as_number(s.get("exact_match")) for k, s in view.scores.items() if k in SCORES and isinstance(s, Mapping)}
     facts["served"] = view.served
     return facts
+
+
+def as_number(value: object) -> int | float | None:
+    """A number out of a run's own files; None for anything else that stands in its place."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 class RunArgs(ToolArgs):
@@ -52,7 +63,10 @@ class RunStatus:
 
     name: ClassVar[str] = "run_status"
     version: ClassVar[str] = "1"
-    text: ClassVar[str] = "How a run stands: state, step, loss, speed, time left, memory. Without run_id: the latest run."
+    text: ClassVar[str] = (
+        "How a run stands: state, step, loss, speed, time left, memory; its place and expected start while it waits. "
+        "Without run_id: the latest run."
+    )
     Args: ClassVar[type[ToolArgs]] = RunArgs
 
     def __init__(self, store: RunStore, views: Views, reconciler: Reconciler) -> None:
@@ -65,7 +79,9 @@ class RunStatus:
     def perform(self, args: RunArgs, call: Call, /) -> Result:
         """The view of the run, brought up to date first: alone in a terminal nobody else does."""
         row = named_run(self._store, args.run_id, call.person)
-        if row.state not in FINAL and self._reconciler.settle(row) is not None:
+        if row.state not in FINAL:
+            self._reconciler.settle(row)
+            self._reconciler.advance()
             row = self._store.wanted(row.id)
         view = self._views.of(row)
         return Result(view.as_json(), {**brain_view(view), "kind": str(row.outcome.get("kind", ""))})
@@ -101,6 +117,7 @@ class ListRuns:
         owner = None if call.person == "system" else call.person
         for row in self._store.rows(owner, ALIVE):
             self._reconciler.settle(row)
+        self._reconciler.advance()
         rows = self._store.rows(owner, states_of_word(args.status) if args.status else None)
         views = [self._views.of(row) for row in rows[:100]]
         counts = Counter(row.state.value for row in rows)

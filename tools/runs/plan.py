@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from policies.proposal import Order
 from policies.tool import ToolFailed
 from tools.engine.spec import Method, TrainSpec
 from tools.fit import MemoryEstimate, Settings, TimeEstimate, TooBig, choose_settings, estimate_memory, estimate_time, judge_fit
@@ -19,6 +20,10 @@ SCORE_ROWS = 40
 ANSWER_TOKENS = 64
 EXPORT = "int8"
 SEED = 0
+LONGEST_HOURS = 72
+"""How long a run may last where nobody says otherwise."""
+GRACE_S = 120
+"""How long after its time limit a run that keeps its own clock is left to end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,10 @@ class Wish:
     learning_rate: float | None = None
     max_steps: int | None = None
     name: str = ""
+    lora_r: int | None = None
+    batch_size: int | None = None
+    max_length: int | None = None
+    max_hours: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +120,12 @@ _METHODS = {"qlora": "QLoRA (nf4)", "lora": "LoRA", "full": "full fine-tuning"}
 
 def make_plan(
     wish: Wish, model: ModelFolder, data: DatasetFacts, machine: Machine, accelerator: Accelerator = "cpu",
+    longest_hours: int = LONGEST_HOURS,
 ) -> Plan:
     """Decide a run on this machine; ToolFailed with the numbers when memory or disk is too small."""
+    if wish.max_hours is not None and wish.max_hours > longest_hours:
+        raise ToolFailed(f"Run for {wish.max_hours} hours", f"A run on this machine may last {longest_hours} hours at most.",
+                         "Choose a shorter time, or ask the owner to raise [hours] local_run in limits.toml.", kind="limit")
     if wish.method == "full":
         raise ToolFailed("Fine-tune all weights", "Full fine-tuning is not in this version.", "Choose qlora or lora.",
                          kind="not_in_this_version")
@@ -124,6 +137,7 @@ def make_plan(
         model.shape, lengths, machine, wish.method, epochs=wish.epochs, max_steps=wish.max_steps, learning_rate=wish.learning_rate,
         device=on, available_bytes=seat.room_bytes,
     )
+    settings = as_wished(settings, wish)
     longest = min(data.max, settings.max_length)
     memory = estimate_memory(
         model.shape, wish.method, batch_size=settings.batch_size, length=longest, lora_r=settings.lora_r,
@@ -150,11 +164,23 @@ def make_plan(
         model.shape, replace(settings, threads=1, gradient_checkpointing=True, batch_size=4, grad_accumulation=1),
         length=min(data.max, model.shape.context), score_rows=SCORE_ROWS, has_avx2=quick,
     )
-    limit_s = 3600 * math.ceil(max(3600.0, 4 * slowest.high_s) / 3600)
+    limit_s = 3600 * min(math.ceil(max(3600.0, 4 * slowest.high_s) / 3600), wish.max_hours or longest_hours, longest_hours)
     return Plan(
         wish, model, data.rows, data.train_rows, data.digest, settings, memory, time, disk, machine.disk_free_bytes, free, fit.tight,
         seat.where, limit_s, " ".join(seat.notes),
     )
+
+
+def as_wished(settings: Settings, wish: Wish) -> Settings:
+    """The settings with those that the person gave in place of the chosen ones; alpha stays twice r, the effective batch what it was."""
+    if wish.lora_r is not None:
+        settings = replace(settings, lora_r=wish.lora_r, lora_alpha=2 * wish.lora_r)
+    if wish.batch_size is not None:
+        effective = settings.batch_size * settings.grad_accumulation
+        settings = replace(settings, batch_size=wish.batch_size, grad_accumulation=max(1, round(effective / wish.batch_size)))
+    if wish.max_length is not None:
+        settings = replace(settings, max_length=wish.max_length)
+    return settings
 
 
 def disk_needed(parameters: int, trained: int) -> int:
@@ -173,7 +199,21 @@ def spec_of(
         **taken, "run_id": run_id, "model_id": model.id, "model_dir": str(model.path), "model_digest": model.digest,
         "data_dir": str(data_dir), "data_digest": data_digest, "score_rows": SCORE_ROWS, "answer_tokens": ANSWER_TOKENS,
         "export": EXPORT, "seed": SEED, "base_served_dir": None if base_served is None else str(base_served),
+        "predicted_peak_bytes": likely_bytes(plan),
     })
+
+
+def likely_bytes(plan: Mapping[str, JsonValue]) -> int | None:
+    """The peak of memory that a plan foretells; None when it does not say."""
+    memory = plan.get("memory")
+    likely = memory.get("likely_bytes") if isinstance(memory, dict) else None
+    return likely if isinstance(likely, int) else None
+
+
+def deadline_order(limit_s: float) -> Order:
+    """The standing order of a time limit. `cancel_run` itself finds whether it has passed: a run may wait before its time begins."""
+    return Order("deadline", f"stopped by Luthier itself when it is still at work {minutes(limit_s + GRACE_S)} after its start",
+                 "cancel_run", "run_id")
 
 
 def minutes(seconds: float) -> str:

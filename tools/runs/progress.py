@@ -1,5 +1,6 @@
 """What a run's events say so far: a fold over `events.jsonl`, pure, one small value however long the run."""
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,11 @@ class Progress:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:

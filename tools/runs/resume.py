@@ -8,13 +8,14 @@ from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.engine.spec import TrainSpec
 from tools.outlook import gib
+from tools.runs.edited import edited
 from tools.runs.local import LocalRuns
 from tools.runs.look import RUN_ID, named_run
-from tools.runs.plan import minutes
+from tools.runs.plan import deadline_order, minutes
 from tools.runs.reconcile import Reconciler
-from tools.runs.start import Planning, refuse_elsewhere, started
+from tools.runs.start import Planning, launched, refuse_elsewhere, started
 from tools.runs.state import ALIVE, RESUMABLE, RunState
-from tools.runs.store import RunRow, RunStore, one_at_a_time
+from tools.runs.store import RunRow, RunStore
 
 
 class ResumeArgs(ToolArgs):
@@ -43,14 +44,12 @@ class ResumeRun:
         refuse_elsewhere(args.provider)
         row = named_run(self._store, args.run_id)
         self._check(row)
-        busy = self._store.alive()
-        if busy:
-            raise one_at_a_time(busy[0])
         spec = self._unchanged(row)
         return Proposal(
             effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=row.where, owner=row.owner,
             traits=frozenset({Trait.OCCUPIES}), supersedes=row.id, card=self._card(row, spec),
             stop_rules=(f"stop after {minutes(self._limit(row))}, keeping the last checkpoint",),
+            orders=(deadline_order(self._limit(row)),),
             plan={**row.plan, "resume": row.id, "attempt": row.attempt + 1, "from_step": self._checkpoint(row)},
         )
 
@@ -65,7 +64,13 @@ class ResumeRun:
             raise ToolFailed(f"Resume the run {row.id}", f"It is {row.state.value}.", "Start a new run with start_finetune.", kind="state")
 
     def _unchanged(self, row: RunRow) -> TrainSpec:
+        if not self._local.is_ours(row.id):
+            raise ToolFailed(f"Resume the run {row.id}", "The folder with its name was made by another Luthier home.",
+                             "Put its own folder back, or start a new run with start_finetune.", kind="foreign")
         spec = self._local.spec(row.id)
+        if changes := edited(row.spec, spec):
+            raise ToolFailed(f"Resume the run {row.id}", f"Its spec.json was edited: {'; '.join(changes)}.",
+                             "Put the old settings back, or start a new run with start_finetune.", kind="changed")
         model = self._planning.model(row.model_id)
         differs = []
         if model.digest != spec.model_digest:
@@ -114,23 +119,26 @@ class ResumeRun:
             self._reconciler.settle(row)
             return started(self._store.wanted(row.id))
         self._check(row)
-        spec = self._unchanged(row)
+        self._unchanged(row)
         row = self._store.next_attempt(row.id, row.attempt + 1, "resumed by its owner")
         try:
             self._local.prepare_attempt(row.id, row.attempt, call.call_id)
-            call.report("Starting the training process", None)
-            self._local.start(row.id, row.attempt, call.person, spec.threads, self._limit(row))
-        except ToolFailed as error:
-            self._store.set_state(row.id, RunState.FAILED, f"{error.because} {error.try_next}", outcome={"kind": error.kind})
-            raise
-        self._reconciler.settle(row)
-        return started(self._store.wanted(row.id))
+        except OSError as error:
+            self._store.set_state(row.id, RunState.FAILED, "Its next attempt could not be prepared.", outcome={"kind": "disk"})
+            raise ToolFailed(f"Resume the run {row.id}", f"{error.strerror or type(error).__name__}.",
+                             "Free some disk space below Luthier's home, then resume it again.", kind="disk") from error
+        call.report("Starting the training process", None)
+        self._reconciler.line.ready((row.id,))
+        self._reconciler.advance()
+        self._reconciler.settle(self._store.wanted(row.id))
+        return launched(self._store.wanted(row.id))
 
     def recall(self, call_id: str, /) -> Result | Recall:
         """Which run's attempt this call began, if it came that far."""
         for row in self._store.rows():
             if self._local.note(row.id, "resumed.json").get("call") == call_id:
-                if not (self._local.folder(row.id) / f"attempt-{row.attempt}.lock").exists():
+                begun = (self._local.folder(row.id) / f"attempt-{row.attempt}.lock").exists()
+                if not begun and (row.state is not RunState.QUEUED or self._reconciler.line.forsake(row)):
                     return Recall.NOT_STARTED
                 self._reconciler.settle(row)
                 return started(self._store.wanted(row.id))

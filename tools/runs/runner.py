@@ -3,15 +3,19 @@
 Standard library only, and a program of its own: the chat may be killed while it goes on, and in the cloud it is the container's
 entry. Everything goes to files, never to a pipe, whose reader could vanish.
 
-    python runner.py RUN_FOLDER --engine PYTHON --root PROJECT --attempt N --owner NAME [--limit-s S] [--grace-s S] [--beat-s S] [--detach]
+    python runner.py RUN_FOLDER --engine PYTHON --root PROJECT --attempt N --owner NAME [--limit-s S] [--grace-s S] [--beat-s S]
+                     [--machine LOCK] [--detach]
 """
 
 import argparse
 import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -21,6 +25,17 @@ from types import FrameType
 
 NOT_STARTED = 3
 """Our own exit status when the lock is taken by another runner: nothing was touched."""
+MACHINE_TAKEN = 4
+"""Our own exit status when another run, of this home or another one, has the machine: nothing was touched."""
+_FAULT = os.environ.get("LUTHIER_FAULT", "")
+
+
+def point(name: str) -> None:
+    """A place where a test may kill this process (`name`) or fill its disk (`name:1:raise`); policies/fault.py has the other twin."""
+    if name == _FAULT.partition(":")[0]:
+        if _FAULT.endswith(":raise"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def write_atomically(path: Path, value: dict[str, object]) -> None:
@@ -45,10 +60,21 @@ def take_lock(path: Path, owner: str) -> int | None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return None
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(fd, fcntl.LOCK_EX)  # only a look at the new file could make us wait, for a moment
     os.write(fd, json.dumps({"owner": owner, "pid": os.getpid(), "at": time.time()}).encode())
     os.fsync(fd)
     return fd
+
+
+def take_machine(path: str) -> int | None:
+    """Hold the machine's lock, which the kernel lets go of when the last process of the run has ended; None while another run has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    for pause in (0.01, 0.05, 0.0):  # whoever only looks holds it for a moment
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        time.sleep(pause)
+    return None
 
 
 def oom_kills() -> int:
@@ -59,14 +85,11 @@ def oom_kills() -> int:
         return 0
     for line in groups:
         _, controllers, path = line.split(":", 2)
-        if controllers == "memory":
-            events = Path("/sys/fs/cgroup/memory") / path.lstrip("/") / "memory.oom_control"
-        elif controllers == "":
-            events = Path("/sys/fs/cgroup") / path.lstrip("/") / "memory.events"
-        else:
+        if controllers not in ("", "memory"):
             continue
+        events = f"memory/{path.lstrip('/')}/memory.oom_control" if controllers else f"{path.lstrip('/')}/memory.events"
         with contextlib.suppress(OSError, ValueError):
-            for entry in events.read_text().splitlines():
+            for entry in Path("/sys/fs/cgroup", events).read_text().splitlines():
                 key, _, value = entry.partition(" ")
                 if key == "oom_kill":
                     return int(value)
@@ -75,23 +98,29 @@ def oom_kills() -> int:
 
 def boot_id() -> str:
     """The kernel's id of this boot; empty where there is none."""
-    try:
+    with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+    return ""
+
+
+def machine_id() -> str:
+    """A short digest of this machine's own id, the same after a restart and another one elsewhere; empty where there is none."""
+    with contextlib.suppress(OSError):
+        found = Path("/etc/machine-id").read_bytes().strip()
+        return hashlib.sha256(b"luthier machine " + found).hexdigest()[:12] if found else ""
+    return ""
 
 
 def start_ticks(pid: int) -> int | None:
     """The kernel's start time of a process, in clock ticks since boot: with the pid and the boot id it names one process for ever."""
-    try:
+    with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
+    return None
 
 
 def identity(pid: int) -> dict[str, object]:
-    """Boot id, pid and start time of a process, as a file holds them."""
-    return {"boot": boot_id(), "pid": pid, "start": start_ticks(pid)}
+    """Machine, boot id, pid and start time of a process, as a file holds them."""
+    return {"machine": machine_id(), "boot": boot_id(), "pid": pid, "start": start_ticks(pid)}
 
 
 def detach() -> int | None:
@@ -99,7 +128,7 @@ def detach() -> int | None:
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
-        os._exit(0 if os.read(reader, 1) == b"+" else NOT_STARTED)
+        os._exit({b"+": 0, b"m": MACHINE_TAKEN}.get(os.read(reader, 1), NOT_STARTED))
     os.close(reader)
     os.setsid()
     return writer
@@ -115,6 +144,7 @@ class Runner:
         self.stop_at: float | None = None
         self.killed = False
         self.child: subprocess.Popen[bytes] | None = None
+        self.watch: select.poll | None = None
 
     def on_signal(self, signum: int, _frame: FrameType | None) -> None:
         """A stop from outside: pass it on, once."""
@@ -140,43 +170,53 @@ class Runner:
             part.write_text(json.dumps({"t": time.time(), "pid": os.getpid(), "engine": self.child.pid if self.child else None}))
             os.replace(part, self.folder / "heartbeat")
 
-    def run(self, lock: int) -> dict[str, object]:
+    def run(self, locks: tuple[int, ...]) -> dict[str, object]:
         """Start the engine, wait for its end, and give the facts of `exit.json`."""
         began, kills = time.monotonic(), oom_kills()
-        log = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.fchmod(log, 0o600)
-        command = [self.args.engine, "-m", "tools.engine", "train", "."]
-        env = dict(os.environ, PYTHONPATH=self.args.root)
-        problem = ""
-        try:
-            # The engine inherits the lock: should this runner be killed, the run still counts as alive while the engine goes on.
-            self.child = subprocess.Popen(
-                command, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,), process_group=0
-            )
-        except OSError as error:
-            problem = f"{type(error).__name__}: {error.strerror}"
+        problem, number = "", 0
+        if (self.folder / f"stop-{self.args.attempt}.json").exists():
+            # Whoever stops writes this file and then looks at the lock; we hold the lock and then look at the file. One sees the other.
+            self.stop_asked = "signal"
+        else:
+            try:
+                self.spawn(locks)
+            except OSError as error:
+                problem, number = f"{type(error).__name__}: {error.strerror}", error.errno or 0
+                self.signal_group(signal.SIGKILL)  # nobody could stop an engine whose name is not on disk
         if self.child is not None:
-            write_atomically(self.folder / "engine.json", identity(self.child.pid))
-            if self.stop_asked:  # the stop came before there was anybody to tell
-                self.signal_group(signal.SIGTERM)
             self.wait(began)
         code = None if self.child is None else self.child.returncode
+        by = -code if code is not None and code < 0 else None
         return {
-            "attempt": self.args.attempt,
-            "rc": code if code is None or code >= 0 else 128 - code,
-            "signal": None if code is None or code >= 0 else -code,
-            "seconds": round(time.monotonic() - began, 3),
+            "attempt": self.args.attempt, "rc": code if by is None else 128 + by, "signal": by,
+            "seconds": round(time.monotonic() - began, 3), "oom_kills": oom_kills() - kills,
             "max_rss_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
-            "oom_kills": oom_kills() - kills,
-            "stop": self.stop_asked,
-            "killed_by_runner": self.killed,
-            "problem": problem,
-            "at": time.time(),
+            "stop": self.stop_asked, "killed_by_runner": self.killed, "problem": problem, "errno": number,
         }
+
+    def spawn(self, locks: tuple[int, ...]) -> None:
+        """Start the engine in a group of its own and write its name down. Raises OSError."""
+        point("runner.spawn.before")
+        log = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.fchmod(log, 0o600)
+        # The engine inherits the locks: should this runner be killed, the run still counts as alive while the engine goes on.
+        self.child = subprocess.Popen(
+            [self.args.engine, "-m", "tools.engine", "train", "."], cwd=self.folder, env=dict(os.environ, PYTHONPATH=self.args.root),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=locks, process_group=0,
+        )
+        os.close(log)
+        point("runner.spawn.after")
+        write_atomically(self.folder / "engine.json", identity(self.child.pid))
+        if self.stop_asked:  # the stop came before there was anybody to tell
+            self.signal_group(signal.SIGTERM)
 
     def wait(self, began: float) -> None:
         """Wait for the engine; keep the heartbeat, the time limit and the grace; leave nobody of its group behind."""
         assert self.child is not None
+        with contextlib.suppress(OSError, AttributeError):  # no pidfd on this system
+            watch = select.poll()
+            watch.register(os.pidfd_open(self.child.pid), select.POLLIN)
+            self.watch = watch
         next_beat = 0.0
         while True:
             now = time.monotonic()
@@ -188,24 +228,44 @@ class Runner:
             if self.stop_at is not None and now - self.stop_at > self.args.grace_s and not self.killed:
                 self.killed = True
                 self.signal_group(signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(timeout=min(self.args.beat_s, 0.5))
+            if self.ended(self.args.beat_s if self.watch is not None and not self.stop_asked else min(self.args.beat_s, 0.5)):
                 break
         self.signal_group(signal.SIGKILL)  # children that outlived the engine
+
+    def ended(self, within_s: float) -> bool:
+        """Whether the engine ends within so many seconds; asleep where the kernel can wake us (`wait` looks 20 times a second)."""
+        assert self.child is not None
+        if self.watch is not None:
+            self.watch.poll(within_s * 1000)
+            return self.child.poll() is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.child.wait(timeout=within_s)
+        return self.child.returncode is not None
+
+    def write_exit(self, outcome: dict[str, object]) -> None:
+        """Say last how it ended; on a full disk in the place of the heartbeat, which nobody needs any more."""
+        point("runner.exit.before")
+        try:
+            write_atomically(self.folder / "exit.json", outcome)
+        except OSError:
+            with contextlib.suppress(OSError):
+                (self.folder / "heartbeat").unlink()
+            write_atomically(self.folder / "exit.json", outcome)
+        point("runner.exit.after")
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Run the engine for one attempt of a run.")
     parser.add_argument("folder")
-    parser.add_argument("--engine", required=True, help="the Python of the engine's environment")
-    parser.add_argument("--root", required=True, help="the project's folder")
     parser.add_argument("--attempt", type=int, required=True)
-    parser.add_argument("--owner", required=True, help="written into the lock")
-    parser.add_argument("--limit-s", type=float, default=0.0, help="stop the run after so many seconds; 0 for never")
-    parser.add_argument("--grace-s", type=float, default=30.0, help="seconds between SIGTERM and SIGKILL")
+    for name, text in (("engine", "the Python of the engine's environment"), ("root", "the project"), ("owner", "written into the lock")):
+        parser.add_argument(f"--{name}", required=True, help=text)
+    for name, seconds, text in (("limit", 0.0, "stop after so many seconds; 0 for never"), ("grace", 30.0, "between SIGTERM and SIGKILL"),
+                                ("beat", 2.0, "between heartbeats")):
+        parser.add_argument(f"--{name}-s", type=float, default=seconds, help=text)
+    parser.add_argument("--machine", default="", help="the lock that stands for this machine's one place to train")
     parser.add_argument("--detach", action="store_true", help="return as soon as the lock is held, and go on alone")
-    parser.add_argument("--beat-s", type=float, default=2.0, help="seconds between heartbeats")
     return parser.parse_args(argv)
 
 
@@ -213,21 +273,25 @@ def main(argv: list[str]) -> int:
     """Run one attempt; the exit status is the engine's."""
     args = arguments(argv)
     os.umask(0o077)
-    told = detach() if args.detach else None
-    runner = Runner(args)
+    told, runner = detach() if args.detach else None, Runner(args)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, runner.on_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    machine = take_machine(args.machine) if args.machine else -1
+    if machine is None:
+        if told is not None:
+            os.write(told, b"m")
+        return MACHINE_TAKEN
+    point("runner.lock.before")
     lock = take_lock(runner.folder / f"attempt-{args.attempt}.lock", args.owner)
     if lock is None:
         return NOT_STARTED
+    point("runner.lock.after")
     write_atomically(runner.folder / "runner.json", {**identity(os.getpid()), "attempt": args.attempt, "oom_kills": oom_kills()})
     if told is not None:
         os.write(told, b"+")
-        os.close(told)
-    outcome = runner.run(lock)
-    write_atomically(runner.folder / "exit.json", outcome)
-    os.close(lock)
+    outcome = runner.run((lock,) if machine < 0 else (lock, machine))
+    runner.write_exit(outcome)
     rc = outcome["rc"]
     return rc if isinstance(rc, int) else 1
 

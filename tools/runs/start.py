@@ -1,10 +1,11 @@
 """`start_finetune`: plans a run on this machine, and starts it once it was approved."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
@@ -13,12 +14,14 @@ from tools.hardware import Machine
 from tools.models import ModelFolder
 from tools.outlook import DatasetFacts
 from tools.places import Accelerator
+from tools.runs.afterwards import when_free
 from tools.runs.local import LocalRuns
-from tools.runs.plan import SEED, Plan, Wish, make_plan, spec_of
+from tools.runs.plan import SEED, Wish, deadline_order, likely_bytes, make_plan, spec_of
 from tools.runs.reconcile import Reconciler
 from tools.runs.rid import rid_of
-from tools.runs.state import ALIVE, RunState
-from tools.runs.store import NewRun, RunRow, RunStore, one_at_a_time
+from tools.runs.state import RunState
+from tools.runs.store import NewRun, RunRow, RunStore
+from tools.runs.sweep import as_text, members, read_sweep, sweep_card, sweep_json
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$"
 
@@ -46,6 +49,10 @@ class Planning(Protocol):
         """Where the untuned model lies, or will lie, as served."""
         ...
 
+    def longest_hours(self) -> int:
+        """How long a run on this machine may last, by the limits in force."""
+        ...
+
     def check_engine(self) -> None:
         """ToolFailed when the engine's environment is not installed."""
         ...
@@ -69,7 +76,12 @@ class StartArgs(ToolArgs):
     provider: Literal["local", "azure"] = Field(default="local", description="Where it runs; this version trains on this machine.")
     budget_usd: float | None = Field(default=None, ge=0, le=1_000_000, description="Upper bound of money; local runs cost nothing.")
     name: str = Field(default="", max_length=64, pattern=rf"^$|{NAME}", description="A short name for the run.")
-    sweep: dict[str, JsonValue] | None = Field(default=None, description="Not in this version.")
+    sweep: Annotated[str, BeforeValidator(as_text)] = Field(
+        default="", max_length=200, description="One setting and 2 to 8 values, e.g. `r=8,16,32` or `lr=0.0003,0.001`: a run for each.")
+    lora_r: int | None = Field(default=None, ge=1, le=1024, description="Rank of the adapter; left out, 8.")
+    batch_size: int | None = Field(default=None, ge=1, le=1024, description="Rows at a time; left out, what fits.")
+    max_hours: int | None = Field(default=None, ge=1, le=8760, description="Stop it after so many hours; left out, a generous guess.")
+    max_length: int | None = Field(default=None, ge=8, le=131_072, description="Tokens of a row; longer rows are left out.")
 
 
 class StartFinetune:
@@ -79,8 +91,8 @@ class StartFinetune:
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
         "Fine-tune a model on a dataset, on this machine: QLoRA unless asked otherwise, scored before and after on held-out rows and "
-        "exported for answering. A person must approve the plan first. Give `model` and `dataset`; leave the rest out unless the person "
-        "asked for it."
+        "exported for answering. A person must approve the plan first. While another run has the machine it is queued. With `sweep` one "
+        "plan makes several runs. Give `model` and `dataset`; leave the rest out unless the person asked for it."
     )
     Args: ClassVar[type[ToolArgs]] = StartArgs
 
@@ -88,49 +100,62 @@ class StartFinetune:
         self._planning, self._store, self._local, self._reconciler = planning, store, local, reconciler
 
     def propose(self, args: StartArgs, /) -> Proposal:
-        """The plan of the run. Nothing is written."""
-        plan = self._plan(args)
-        busy = self._store.alive()
-        if busy:
-            raise one_at_a_time(busy[0])
+        """The plan of the run, or of the runs of a sweep. Nothing is written."""
+        card, rules, plan, where = self._plan(args)
         return Proposal(
-            effects=frozenset({Effect.LOCAL}), target=f"model:{args.model}", where=plan.where,
-            traits=frozenset({Trait.OCCUPIES}), supersedes=args.name or f"start:{args.dataset}+{args.model}",
-            card=plan.card(), stop_rules=plan.stop_rules(), plan=plan.as_json(),
+            effects=frozenset({Effect.LOCAL}), target=f"model:{args.model}", where=where, traits=frozenset({Trait.OCCUPIES}),
+            supersedes=args.name or f"start:{args.dataset}+{args.model}", card=card, stop_rules=rules, plan=plan,
+            orders=(deadline_order(float(str(plan["limit_s"]))),),
         )
 
-    def _plan(self, args: StartArgs) -> Plan:
+    def _plan(self, args: StartArgs) -> "tuple[tuple[tuple[str, str], ...], tuple[str, ...], dict[str, JsonValue], str]":
+        """Card, stop rules, the plan as data, and where it runs."""
         refuse_elsewhere(args.provider)
-        if args.sweep is not None:
-            raise ToolFailed("Start a sweep", "Sweeps are not in this version.", "Start one run; then another with other settings.",
-                             kind="not_in_this_version")
+        sweep = read_sweep(args.sweep) if args.sweep else None
         self._planning.check_engine()
-        wish = Wish(args.model, args.dataset, args.method, args.epochs, args.learning_rate, args.max_steps, args.name)
-        model = self._planning.model(args.model)
-        facts = self._planning.facts(args.dataset, args.model)
-        return make_plan(wish, model, facts, self._planning.machine(), self._planning.accelerator)
+        wish = Wish(args.model, args.dataset, args.method, args.epochs, args.learning_rate, args.max_steps, args.name, args.lora_r,
+                    args.batch_size, args.max_length, args.max_hours)
+        model, facts = self._planning.model(args.model), self._planning.facts(args.dataset, args.model)
+        machine, accelerator = self._planning.machine(), self._planning.accelerator
+        holder = self._reconciler.line.holder()
+        if holder is not None:
+            threads = holder.spec.get("threads")
+            machine = when_free(machine, holder.predicted_memory_bytes or 0, threads if isinstance(threads, int) else 0, accelerator)
+        longest = self._planning.longest_hours()
+        plans = [make_plan(each, model, facts, machine, accelerator, longest) for each in (sweep.wishes(wish) if sweep else [wish])]
+        first = plans[0]
+        card, plan = (sweep_card(sweep, plans), sweep_json(sweep, plans)) if sweep else (first.card(), first.as_json())
+        if holder is not None:
+            waiting = len(self._reconciler.line.waiting())
+            card = (*card, ("Begins", f"when its turn comes: the run {holder.id} has the machine, {waiting} wait"))
+        return card, first.stop_rules(), plan, first.where
 
     def perform(self, args: StartArgs, call: Call, /) -> Result:
-        """Create the run and send it off; the same call finds the run it started."""
-        plan = dict(call.plan) if call.plan.get("settings") else self._plan(args).as_json()
-        run_id = rid_of(call.call_id)
-        row = self._store.create(NewRun(
-            run_id, call.person, call.thread, call.call_id, args.name, args.model, args.dataset, args.method, plan, _likely(plan),
+        """Create the run, or those of a sweep, and send the first off or let it wait for its turn; the same call finds what it started."""
+        plan = dict(call.plan) if call.plan.get("settings") else self._plan(args)[2]
+        plans = members(plan, rid_of(f"{call.call_id} sweep"))
+        calls = [call.call_id, *(f"{call.call_id}#{number}" for number in range(1, len(plans)))]
+        row = self._store.create(*(
+            NewRun(rid_of(each), call.person, call.thread, each, args.name, args.model, args.dataset, args.method, one, likely_bytes(one))
+            for each, one in zip(calls, plans, strict=True)
         ))
-        if row.state is not RunState.QUEUED:
-            return started(row)
+        if not row.waits or row.line.get("ready"):
+            return launched(*self._store.of_call(call.call_id))
+        ids = [rid_of(each) for each in calls]
         try:
             call.report("Preparing the data", None)
-            spec = self._local.make(run_id, lambda part, final: self._fill(args, plan, run_id, part, final))
-            self._store.set_spec(run_id, spec.model_dump(mode="json"))
-            call.report("Starting the training process", None)
-            limit = plan.get("limit_s")
-            self._local.start(run_id, row.attempt, call.person, spec.threads, float(limit) if isinstance(limit, int | float) else 0)
+            for run_id, one in zip(ids, plans, strict=True):
+                spec = self._local.make(run_id, partial(self._fill, args, one, run_id))
+                self._store.set_spec(run_id, spec.model_dump(mode="json"))
         except ToolFailed as error:
-            self._store.set_state(run_id, RunState.FAILED, f"{error.because} {error.try_next}", outcome={"kind": error.kind})
+            for run_id in ids:
+                self._store.set_state(run_id, RunState.FAILED, f"{error.because} {error.try_next}", outcome={"kind": error.kind})
             raise
-        self._reconciler.settle(row)
-        return started(self._store.wanted(run_id))
+        call.report("Starting the training process", None)
+        self._reconciler.line.ready(ids)
+        self._reconciler.advance()
+        self._reconciler.settle(self._store.wanted(row.id))
+        return launched(*self._store.of_call(call.call_id))
 
     def _fill(self, args: StartArgs, plan: dict[str, JsonValue], run_id: str, part: Path, final: Path) -> TrainSpec:
         data = part / "data"
@@ -144,17 +169,19 @@ class StartFinetune:
                        base_served=self._planning.base_served(model))
 
     def recall(self, call_id: str, /) -> Result | Recall:
-        """What became of a call: the run that it created, or that nothing was started."""
-        row = self._store.of_call(call_id)
-        if row is None:
+        """What became of a call: the runs that it created, or that nothing was started."""
+        rows = self._store.of_call(call_id)
+        forsaken = [self._forsaken(row) for row in rows]  # each of a sweep is asked
+        if all(forsaken):
             return Recall.NOT_STARTED
-        if not (self._local.folder(row.id) / "attempt-1.lock").exists():
-            if row.state in ALIVE:
-                self._store.set_state(row.id, RunState.FAILED, "Luthier stopped before the training process was started. Start it again.",
-                                      outcome={"kind": "start"})
-            return Recall.NOT_STARTED
-        self._reconciler.settle(row)
-        return started(self._store.wanted(row.id))
+        self._reconciler.settle(rows[0])
+        return launched(*self._store.of_call(call_id))
+
+    def _forsaken(self, row: RunRow) -> bool:
+        """Whether nothing of a run will ever begin because Luthier stopped in between; then it is taken out of the line."""
+        if (self._local.folder(row.id) / f"attempt-{row.attempt}.lock").exists():
+            return False
+        return row.state is not RunState.QUEUED or self._reconciler.line.forsake(row)
 
 
 def refuse_elsewhere(provider: str | None) -> None:
@@ -195,9 +222,13 @@ def started(row: RunRow) -> Result:
     return Result({**facts, "name": row.name, "attempt": row.attempt, "plan": dict(row.plan)}, {**facts, "steps": row.plan.get("steps")})
 
 
-def _likely(plan: dict[str, JsonValue]) -> int | None:
-    memory = plan.get("memory")
-    likely = memory.get("likely_bytes") if isinstance(memory, dict) else None
-    return likely if isinstance(likely, int) else None
-
-
+def launched(*rows: RunRow) -> Result:
+    """The result of a call that sent a run off or let it join the line. ToolFailed when its turn came and it could not be started."""
+    row = rows[0]
+    if row.state is RunState.FAILED and "evidence" not in row.outcome:
+        raise ToolFailed(f"Start the run {row.id}", row.reason, "", kind=str(row.outcome.get("kind", "start")))
+    done = started(row)
+    more: dict[str, JsonValue] = {"waits": True} if row.waits else {}
+    if len(rows) > 1:
+        more |= {"sweep": row.sweep, "run_ids": [each.id for each in rows]}
+    return Result({**done.result, **more}, {**done.for_brain, **more})

@@ -11,7 +11,7 @@ class RunState(StrEnum):
     """What a person sees. One table for every place a run can be in."""
 
     QUEUED = "queued"
-    """In the book; the engine has not reported yet."""
+    """In the book: it waits for its turn on this machine, or the engine has not reported yet."""
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
@@ -33,7 +33,7 @@ _NEXT: dict[RunState, frozenset[RunState]] = {
 }
 
 ALIVE = frozenset({RunState.QUEUED, RunState.RUNNING})
-"""States in which a run takes the machine."""
+"""States in which a run has the machine or waits for it."""
 RESUMABLE = frozenset({RunState.FAILED, RunState.CANCELLED, RunState.INTERRUPTED})
 """States from which a next attempt may begin."""
 FINAL = frozenset(RunState) - ALIVE
@@ -104,6 +104,14 @@ class RunView:
     """The last words of a long stage, such as an export."""
     heartbeat_age_s: float | None = None
     """Seconds since the runner's last sign of life; None when it is not alive."""
+    place: int | None = None
+    """Place in this machine's queue, 1 for the next; None when it does not wait."""
+    expected_start: str | None = None
+    """When its turn is likely to come, as a time; None when it does not wait or nobody can say."""
+    expected_start_s: float | None = None
+    """The same as seconds from now."""
+    sweep: str = ""
+    """The id that the runs of one sweep share."""
 
     def as_json(self) -> dict[str, JsonValue]:
         """Every field under its own name."""

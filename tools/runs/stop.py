@@ -1,14 +1,17 @@
 """`cancel_run`: stops a run and keeps its last checkpoint. Never asks."""
 
+from datetime import UTC, datetime
 from typing import ClassVar
 
+from policies.orders import ENDED
 from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs
 from tools.runs.local import LocalRuns
 from tools.runs.look import RunArgs, named_run
+from tools.runs.plan import GRACE_S
 from tools.runs.reconcile import Reconciler
 from tools.runs.state import ALIVE, RunState
-from tools.runs.store import RunStore
+from tools.runs.store import RunRow, RunStore
 
 
 class CancelRun:
@@ -16,7 +19,10 @@ class CancelRun:
 
     name: ClassVar[str] = "cancel_run"
     version: ClassVar[str] = "1"
-    text: ClassVar[str] = "Stop a run, keeping its last checkpoint for resume_run. Without run_id: the latest run. Never needs a yes."
+    text: ClassVar[str] = (
+        "Stop a run, keeping its last checkpoint for resume_run; one that waits leaves the queue. Without run_id: the latest run. "
+        "Never needs a yes."
+    )
     Args: ClassVar[type[ToolArgs]] = RunArgs
 
     def __init__(self, store: RunStore, local: LocalRuns, reconciler: Reconciler) -> None:
@@ -26,14 +32,25 @@ class CancelRun:
         """The stop of one run; allowed whatever its state, so that a second stop is harmless."""
         row = named_run(self._store, args.run_id)
         return Proposal(effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=row.where, owner=row.owner,
-                        traits=frozenset({Trait.STOPS}))
+                        traits=frozenset({Trait.STOPS}), plan={ENDED: row.state not in ALIVE}, evidence=self._evidence(row))
+
+    def _evidence(self, row: RunRow) -> tuple[str, ...]:
+        """The standing orders whose condition holds: an attempt that is still at work well after its time limit."""
+        limit = row.plan.get("limit_s")
+        began = [at for at, _, to, _ in self._store.events(row.id) if to == RunState.RUNNING]
+        if row.state is not RunState.RUNNING or not began or not isinstance(limit, int | float) or not limit:
+            return ()
+        worked = (datetime.now(UTC) - datetime.fromisoformat(began[-1])).total_seconds()
+        return ("deadline",) if worked > limit + GRACE_S else ()
 
     def perform(self, args: RunArgs, call: Call, /) -> Result:
         """Ask the run to save and end. It is gone within half a minute; the reconciler writes its end."""
         row = named_run(self._store, args.run_id, call.person)
         if row.state not in ALIVE:
             return _said(row.id, row.state, False, f"It had already ended: {row.state.value}. Nothing was done.")
-        signalled = self._local.stop(row.id, row.attempt)
+        if row.waits and (left := self._reconciler.leave(row, call.person)) is not None:
+            return _said(left.id, left.state, False, "It waited for its turn and has left the queue. Nothing had begun.")
+        signalled = self._local.stop(row.id, row.attempt, call.person)
         self._reconciler.settle(row)
         now = self._store.wanted(row.id)
         if now.state in ALIVE:

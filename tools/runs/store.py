@@ -1,6 +1,7 @@
 """Runs as the book knows them: one row a run, one row a change of state, and which thread a run belongs to."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,15 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, RowMapping, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from policies import fault
 from policies.book import Book, now_text
 from policies.tables import run_events, runs, thread_runs
 from policies.tool import ToolFailed
-from tools.runs.state import ALIVE, RunState, may_become
+from tools.runs.identity import identify
+from tools.runs.state import ALIVE, FINAL, RunState, may_become
+
+LINE = "line"
+"""The key of `outcome_json` under which a run keeps its place in the line before the machine, until it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,26 @@ class RunRow:
     predicted_memory_bytes: int | None
     measured_memory_bytes: int | None
 
+    @property
+    def line(self) -> Mapping[str, Any]:
+        """Its place in the line: since, ready, by (who prepared it), and at, taken (who sent it off) once its turn has come."""
+        found = self.outcome.get(LINE)
+        return found if isinstance(found, Mapping) else {}
 
-def _row(found: RowMapping) -> RunRow:
+    @property
+    def waits(self) -> bool:
+        """Whether it is in the line and its turn has not come."""
+        return self.state is RunState.QUEUED and "since" in self.line and "taken" not in self.line
+
+    @property
+    def sweep(self) -> str:
+        """The id that the runs of one sweep share; empty for a run of its own."""
+        found = self.plan.get("sweep")
+        return str(found.get("id", "")) if isinstance(found, Mapping) else ""
+
+
+def row_of(found: RowMapping) -> RunRow:
+    """A row of the table as a value."""
     values: dict[str, Any] = {k: found[k] for k in RunRow.__dataclass_fields__ if k in found}
     values["state"] = RunState(found["state"])
     for field, column in (("spec", "spec_json"), ("plan", "plan_json"), ("outcome", "outcome_json")):
@@ -72,36 +96,44 @@ class RunStore:
     def __init__(self, book: Book) -> None:
         self._book = book
 
-    def create(self, new: NewRun) -> RunRow:
-        """Write a queued run; the same call finds the row it wrote before. ToolFailed while another run takes the machine."""
+    def create(self, *new: NewRun) -> RunRow:
+        """Write queued runs that join the line, not ready yet; the same call finds what it wrote before. Gives the first."""
         at = now_text()
 
         def write(db: Connection) -> RunRow:
-            known = db.execute(select(runs).where(runs.c.call_id == new.call_id)).mappings().first()
-            if known is not None:
-                return _row(known)
-            busy = _alive(db)
-            if busy:
-                raise one_at_a_time(busy[0])
-            db.execute(runs.insert().values(
-                id=new.id, owner=new.owner, thread=new.thread, call_id=new.call_id, name=new.name, state=RunState.QUEUED.value, reason="",
-                model_id=new.model_id, dataset_ref=new.dataset_ref, method=new.method, spec_json="{}", plan_json=json.dumps(dict(new.plan)),
-                where=new.where, attempt=1, created_at=at, outcome_json="{}", predicted_memory_bytes=new.predicted_memory_bytes,
-            ))
-            _event(db, new.id, at, "", RunState.QUEUED, "started by its owner")
-            if new.thread:
-                _attach(db, new.thread, new.id, at)
-            return _row(db.execute(select(runs).where(runs.c.id == new.id)).mappings().one())
+            for each in new:
+                known = db.execute(select(runs.c.id).where(runs.c.call_id == each.call_id)).first()
+                if known is not None:
+                    continue
+                db.execute(runs.insert().values(
+                    id=each.id, owner=each.owner, thread=each.thread, call_id=each.call_id, name=each.name, state=RunState.QUEUED.value,
+                    reason="", model_id=each.model_id, dataset_ref=each.dataset_ref, method=each.method, spec_json="{}",
+                    plan_json=json.dumps(dict(each.plan)), where=each.where, attempt=1, created_at=at,
+                    outcome_json=json.dumps({LINE: joined(at)}), predicted_memory_bytes=each.predicted_memory_bytes,
+                ))
+                note_event(db, each.id, at, "", RunState.QUEUED, "started by its owner")
+                if each.thread:
+                    _attach(db, each.thread, each.id, at)
+            return row_of(db.execute(select(runs).where(runs.c.call_id == new[0].call_id)).mappings().one())
 
-        return self._book.write(write)
+        fault.point("runs.create.before")
+        made = self._book.write(write)
+        fault.point("runs.create.after")
+        return made
 
     def get(self, run_id: str) -> RunRow | None:
         """A run by its id."""
         return self._first(select(runs).where(runs.c.id == run_id))
 
-    def of_call(self, call_id: str) -> RunRow | None:
-        """The run that a call created."""
-        return self._first(select(runs).where(runs.c.call_id == call_id))
+    def of_call(self, call_id: str) -> list[RunRow]:
+        """The runs that a call created: one, or those of its sweep in order."""
+        query = select(runs).where((runs.c.call_id == call_id) | runs.c.call_id.startswith(f"{call_id}#", autoescape=True))
+        return self._book.read(lambda db: [row_of(r) for r in db.execute(query.order_by(runs.c.call_id)).mappings()])
+
+    def of_sweep(self, sweep: str) -> list[RunRow]:
+        """The runs of a sweep, in the order of its values."""
+        query = select(runs).where(runs.c.plan_json.contains(json.dumps({"id": sweep})[1:-1], autoescape=True)).order_by(runs.c.call_id)
+        return [row for row in self._book.read(lambda db: [row_of(r) for r in db.execute(query).mappings()]) if row.sweep == sweep]
 
     def wanted(self, run_id: str, person: str | None = None) -> RunRow:
         """A run that must exist and, when `person` is given, be theirs; ToolFailed, the same for foreign and for unknown."""
@@ -120,11 +152,11 @@ class RunStore:
             query = query.where(runs.c.owner == owner)
         if states is not None:
             query = query.where(runs.c.state.in_([s.value for s in states]))
-        return self._book.read(lambda db: [_row(r) for r in db.execute(query).mappings()])
+        return self._book.read(lambda db: [row_of(r) for r in db.execute(query).mappings()])
 
     def alive(self) -> list[RunRow]:
         """The runs that take this machine now."""
-        return self._book.read(_alive)
+        return self._book.read(alive_here)
 
     def latest(self, thread: str | None, person: str, states: frozenset[RunState] | None = None) -> RunRow | None:
         """The person's latest run in the thread, else their latest anywhere; in some states only, where given."""
@@ -153,22 +185,27 @@ class RunStore:
         at = now_text()
 
         def write(db: Connection) -> RunRow | None:
-            now = _row(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
+            now = row_of(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
             if not may_become(now.state, then):
                 return None
             values: dict[str, Any] = {"state": then.value, "reason": reason}
             if then is RunState.RUNNING and now.started_at is None:
                 values["started_at"] = at
             values["ended_at"] = None if then in ALIVE else at
-            if outcome is not None:
-                values["outcome_json"] = json.dumps(dict(outcome))
+            kept = {**(now.outcome if outcome is None else outcome)}
+            if then in FINAL:
+                kept.pop(LINE, None)
+            values["outcome_json"] = json.dumps(kept)
             if measured is not None:
                 values["measured_memory_bytes"] = measured
             db.execute(update(runs).where(runs.c.id == run_id).values(**values))
-            _event(db, run_id, at, now.state.value, then, reason)
-            return _row(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
+            note_event(db, run_id, at, now.state.value, then, reason)
+            return row_of(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
 
-        return self._book.write(write)
+        fault.point("runs.state.before")
+        after = self._book.write(write)
+        fault.point("runs.state.after")
+        return after
 
     def set_outcome(self, run_id: str, outcome: Mapping[str, JsonValue]) -> None:
         """Keep measured scores and the like beside a run, whatever its state."""
@@ -177,25 +214,26 @@ class RunStore:
         )
 
     def next_attempt(self, run_id: str, attempt: int, reason: str) -> RunRow:
-        """Queue attempt number `attempt` of an ended run; ToolFailed when it lives, has finished, or another run takes the machine."""
+        """Let attempt number `attempt` of an ended run join the line, not ready yet; ToolFailed when it lives or has finished."""
         at = now_text()
 
         def write(db: Connection) -> RunRow:
-            now = _row(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
+            now = row_of(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
             if now.attempt == attempt and now.state in ALIVE:
                 return now
-            busy = [row for row in _alive(db) if row.id != run_id]
-            if busy:
-                raise one_at_a_time(busy[0])
             if now.attempt != attempt - 1 or not may_become(now.state, RunState.QUEUED):
                 raise ToolFailed(f"Resume the run {run_id}", f"It is {now.state.value}.", "Look at it with run_status.", kind="state")
             db.execute(update(runs).where(runs.c.id == run_id).values(
                 state=RunState.QUEUED.value, reason=reason, attempt=attempt, ended_at=None,
+                outcome_json=json.dumps({**{k: v for k, v in now.outcome.items() if k == "scores"}, LINE: joined(at)}),
             ))
-            _event(db, run_id, at, now.state.value, RunState.QUEUED, reason)
-            return _row(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
+            note_event(db, run_id, at, now.state.value, RunState.QUEUED, reason)
+            return row_of(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
 
-        return self._book.write(write)
+        fault.point("runs.attempt.before")
+        row = self._book.write(write)
+        fault.point("runs.attempt.after")
+        return row
 
     def events(self, run_id: str) -> list[tuple[str, str, str, str]]:
         """The changes of state: (at, from, to, reason), oldest first."""
@@ -204,23 +242,22 @@ class RunStore:
 
     def _first(self, query: Any) -> RunRow | None:
         found = self._book.read(lambda db: db.execute(query).mappings().first())
-        return None if found is None else _row(found)
+        return None if found is None else row_of(found)
 
 
-def one_at_a_time(busy: RunRow) -> ToolFailed:
-    """The refusal while another run takes the machine."""
-    return ToolFailed(
-        "Start a run", f"The run {busy.id} is {busy.state.value} and this machine does one training at a time.",
-        f"Wait for it (run_status {busy.id}) or stop it (cancel_run {busy.id}).", kind="one_at_a_time",
-    )
+def joined(at: str) -> dict[str, Any]:
+    """The place of a run that joins the line: prepared by this process, and not ready yet."""
+    return {"since": at, "ready": False, "by": identify(os.getpid()).as_json()}
 
 
-def _alive(db: Connection) -> list[RunRow]:
+def alive_here(db: Connection) -> list[RunRow]:
+    """The runs that have this machine or wait for it, oldest first."""
     query = select(runs).where(runs.c.state.in_([s.value for s in ALIVE]), runs.c.where == "this machine").order_by(runs.c.created_at)
-    return [_row(r) for r in db.execute(query).mappings()]
+    return [row_of(r) for r in db.execute(query).mappings()]
 
 
-def _event(db: Connection, run_id: str, at: str, before: str, then: RunState, reason: str) -> None:
+def note_event(db: Connection, run_id: str, at: str, before: str, then: RunState, reason: str) -> None:
+    """One row for one change of a run."""
     db.execute(run_events.insert().values(run_id=run_id, at=at, from_state=before, to_state=then.value, reason=reason))
 
 

@@ -1,12 +1,18 @@
 """Views of many runs: one watch a run, kept while it is looked at, so that a look reads only what is new."""
 
 import threading
+import time
 from collections import OrderedDict
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from policies.book import now_text
+from tools.runs.line import Line, as_waiting, likely_seconds
 from tools.runs.local import LocalRuns
-from tools.runs.state import RunView
+from tools.runs.state import RunState, RunView
 from tools.runs.store import RunRow
+from tools.runs.turns import expected_starts
 from tools.runs.watch import LogPage, RunWatch
 
 _KEPT = 32
@@ -15,13 +21,26 @@ _KEPT = 32
 class Views:
     """Thread-safe. Holds the folds of the runs last looked at."""
 
-    def __init__(self, local: LocalRuns) -> None:
-        self._local = local
+    def __init__(self, local: LocalRuns, line: Line) -> None:
+        self._local, self._line = local, line
         self._watches: OrderedDict[tuple[str, int], RunWatch] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, row: RunRow) -> RunView:
-        """The run as faces show it."""
+        """The run as faces show it; one that waits with its place in the line and when its turn is likely to come."""
+        view = self._alone(row)
+        if not row.waits:
+            return view
+        order, holder = self._line.waiting(), self._line.holder()
+        place = next((number for number, each in enumerate(order, 1) if each.id == row.id), None)
+        if place is None:  # its turn came just now
+            return view
+        busy = 0.0 if holder is None else remaining(holder, self._alone(holder), time.time())
+        seconds = expected_starts([as_waiting(each) for each in order], busy).get(row.id)
+        at = None if seconds is None else now_text(datetime.now(UTC) + timedelta(seconds=seconds))
+        return replace(view, place=place, expected_start_s=None if seconds is None else round(seconds), expected_start=at)
+
+    def _alone(self, row: RunRow) -> RunView:
         with self._lock:
             key = (row.id, row.attempt)
             watch = self._watches.get(key) or RunWatch(self._local.folder(row.id))
@@ -38,3 +57,19 @@ class Views:
     def log(self, run_id: str, offset: int | None = None, lines: int | None = None) -> LogPage:
         """A page of the log."""
         return RunWatch(self._local.folder(run_id)).log(offset, lines)
+
+
+def remaining(row: RunRow, view: RunView, now_s: float) -> float | None:
+    """Seconds that the run at work still needs: its measured pace while it trains, else what its plan foretold, less what has passed.
+
+    None when neither is known; 0 when it takes longer than foretold. Pure.
+    """
+    total, time_plan = likely_seconds(row.plan), row.plan.get("time")
+    train = time_plan.get("train_s") if isinstance(time_plan, dict) else None
+    if view.eta_s is not None:
+        return view.eta_s + (max(0.0, total - train) if total is not None and isinstance(train, int | float) else 0.0)
+    if total is None:
+        return None
+    began = row.started_at if row.state is RunState.RUNNING and row.attempt == 1 else row.line.get("at")
+    passed = now_s - datetime.fromisoformat(began.replace("Z", "+00:00")).timestamp() if isinstance(began, str) else 0.0
+    return max(0.0, total - passed)

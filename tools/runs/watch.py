@@ -127,7 +127,8 @@ class RunWatch:
         evaluated = row.outcome.get("scores")
         if isinstance(evaluated, Mapping):
             scores = {**scores, **{k: v for k, v in evaluated.items() if k not in scores}}
-        peak = max(now.peak_memory_bytes or 0, int(result.get("peak_memory_bytes") or 0), row.measured_memory_bytes or 0) or None
+        told = result.get("peak_memory_bytes")
+        peak = max(now.peak_memory_bytes or 0, told if isinstance(told, int) else 0, row.measured_memory_bytes or 0) or None
         return RunView(
             run_id=row.id, name=row.name, owner=row.owner, thread=row.thread, state=row.state.value, phase=now.phase,
             step=now.step, steps=now.steps or int(str(row.spec.get("max_steps", 0) or 0)), epoch=now.epoch, loss=now.loss,
@@ -138,7 +139,7 @@ class RunWatch:
             model=row.model_id, dataset=row.dataset_ref, method=row.method, attempt=row.attempt,
             created_at=row.created_at, started_at=row.started_at, ended_at=row.ended_at, scores=scores,
             served=served_dir(self.folder, result) is not None, warnings=now.warnings,
-            progress=now.said if alive else "", heartbeat_age_s=self._heartbeat_age() if alive else None,
+            progress=now.said if alive else "", heartbeat_age_s=self._heartbeat_age() if alive else None, sweep=row.sweep,
         )
 
     def _heartbeat_age(self) -> float | None:

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from policies.tool import ToolFailed
 from tools.serve.child import JsonChild
-from tools.serve.children import EngineChildren
+from tools.serve.children import EngineChildren, engine_said
 
 IDLE_S = 600
 ANSWER_S = 180.0
@@ -68,10 +68,7 @@ class Answerer:
                 hear(str(reply["delta"]))
             elif "error" in reply:
                 error = reply["error"] if isinstance(reply["error"], Mapping) else {}
-                raise ToolFailed(
-                    "Get an answer from the model", str(error.get("message", "It gave no reason."))[:500],
-                    _REMEDIES.get(str(error.get("kind")), "Ask again."), kind=str(error.get("kind", "engine"))[:40],
-                )
+                raise engine_said("Get an answer from the model", error, _REMEDIES.get(str(error.get("kind")), "Ask again."))
             elif reply.get("done"):
                 speed, load = reply.get("tokens_per_s"), reply.get("load_s")
                 return Answered(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pydantic import BaseModel
 
@@ -19,7 +19,7 @@ from tools.runs.watch import RunWatch
 
 _PASSED = (
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER",
-    "NVIDIA_VISIBLE_DEVICES", "WSL_INTEROP", "WSL_DISTRO_NAME",
+    "NVIDIA_VISIBLE_DEVICES", "WSL_INTEROP", "WSL_DISTRO_NAME", "LUTHIER_FAULT",
 )
 """What an engine may know of the parent's environment. Keys and tokens are never among it."""
 
@@ -103,8 +103,9 @@ class EngineChildren:
         finally:
             self._end(child)
         if rc != 0:
-            because = _reason(RunWatch(folder).log(lines=1).lines, rc)
-            raise ToolFailed(f"Run the engine's {verb}", because, f"Its log is {log}.", kind="engine")
+            because = f"It ended with status {rc}."
+            raise ToolFailed(f"Run the engine's {verb}", because, f"Its log is {log}.", kind="engine",
+                             heard=_reason(RunWatch(folder).log(lines=1).lines))
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         if child.poll() is None:
@@ -124,10 +125,21 @@ class EngineChildren:
                 os.killpg(child.pid, signal.SIGKILL)
 
 
-def _reason(last: tuple[str, ...], rc: int) -> str:
+KINDS = frozenset({"oom", "disk", "data", "diverged", "model", "bug", "no_adapter", "export", "usage", "too_long"})
+"""What the engine calls its failures; any other word of its is not passed on."""
+
+
+def engine_said(what: str, error: Mapping[str, Any], try_next: str) -> ToolFailed:
+    """The failure that an engine child tells of: its kind when it is a known one, its words for people alone."""
+    kind = str(error.get("kind"))
+    return ToolFailed(what, "The engine could not do it.", try_next, kind=kind if kind in KINDS else "engine",
+                      heard=str(error.get("message", ""))[:500])
+
+
+def _reason(last: tuple[str, ...]) -> str:
     """The engine says a failure as JSON on its last line."""
     try:
         said = json.loads(last[0])["message"]
     except (IndexError, ValueError, KeyError, TypeError):
-        return f"It ended with status {rc}."
+        return ""
     return str(said)[:400]

@@ -11,7 +11,7 @@ from policies.proposal import Effect, Proposal
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.engine.spec import ExportSpec
 from tools.runs.local import LocalRuns
-from tools.runs.look import RUN_ID, named_run
+from tools.runs.look import PRECISIONS, RUN_ID, as_number, named_run
 from tools.runs.state import ALIVE
 from tools.runs.store import RunRow, RunStore
 from tools.runs.watch import read_json
@@ -89,7 +89,10 @@ class ExportModel:
 
 def _of(result: Mapping[str, Any], which: str) -> dict[str, JsonValue] | None:
     score = result.get(which)
-    return {k: score.get(k) for k in ("exact_match", "loss", "rows", "precision")} if isinstance(score, Mapping) else None
+    if not isinstance(score, Mapping):
+        return None
+    numbers: dict[str, JsonValue] = {k: as_number(score.get(k)) for k in ("exact_match", "loss", "rows")}
+    return numbers | {"precision": word if (word := score.get("precision")) in PRECISIONS else None}
 
 
 def _parity(result: Mapping[str, Any]) -> dict[str, JsonValue]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.tool import ToolFailed
 from tools.serve.child import JsonChild
-from tools.serve.children import EngineChildren
+from tools.serve.children import EngineChildren, engine_said
 
 IDLE_S = 300.0
 PREVIEW_S = 90.0
@@ -27,8 +27,7 @@ class PreviewChild:
             if error is None:
                 return reply
             said = error if isinstance(error, Mapping) else {}
-            raise ToolFailed("Preview a row", str(said.get("message", ""))[:500], "Check the dataset with validate_dataset.",
-                             kind=str(said.get("kind", "engine"))[:40])
+            raise engine_said("Preview a row", said, "Check the dataset with validate_dataset.")
         raise ToolFailed("Preview a row", "The preview ended without a reply.", "Try again.", kind="engine")
 
     def tidy(self) -> None:
