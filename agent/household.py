@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from policies.identities import Identities
 from sqlalchemy import select
 
 from agent.door import Door
 from agent.links import Links
+from policies.identities import Identities
 from policies.people import OWNER, SYSTEM, Caller, Person, Role
 from policies.tables import identities as linked
 from policies.tables import people as rows
