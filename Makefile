@@ -8,7 +8,7 @@ ENGINE_TESTS ?= tests/engine
 BROWSER_TESTS ?= tests/browser
 PYTEST_ARGS ?=
 
-.PHONY: run prepare test check bench mutate hammer newcomer locks clean help
+.PHONY: run prepare test check bench mutate hammer faults newcomer locks clean help
 .DEFAULT_GOAL := help
 
 run: ## set everything up and serve the chat at http://127.0.0.1:8000
@@ -45,6 +45,10 @@ hammer: ## the long forms of the audit log's tests: 500 kills, every byte, a mil
 
 newcomer: ## clone into an empty folder with an empty home, follow the README, time each milestone
 	@$(PYTHON) -m install newcomer $(NEWCOMER)
+
+faults: ## the long forms of the engine's fault tests: the bundled model killed at random steps and resumed
+	@$(PYTHON) -m install checks
+	LUTHIER_FAULTS=1 $(ENGINE) -m pytest tests/engine/test_killed.py -W "ignore:Unknown config option"
 
 locks: ## write locks/*.txt anew from locks/*.in
 	@$(PYTHON) -m install locks
