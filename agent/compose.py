@@ -40,7 +40,8 @@ def _open(settings: Settings, home: Path, lock: HomeLock) -> Door:
         lock.release()
         raise
     try:
-        toolbox = build_toolbox(places, book)
+        # The tools read the policy that the gateway has in force, which is there before any of them is called.
+        toolbox = build_toolbox(places, book, lambda: gateway.policy)
         people = People(book)
         gateway = Gateway.open(home=home, tools=toolbox.tools, book=book, people=people, defaults=toolbox.defaults)
     except BaseException:

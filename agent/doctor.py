@@ -23,10 +23,12 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         if each["error"]:
             problems.append({"what": f"The witness {each['witness']} has no copy of the record: {each['error']}",
                              "remedy": "Runs and chats go on; mend it so that nobody could rewrite the record unseen."})
-    if not places.engine_python.exists():
-        problems.append(
-            {"what": f"The training environment is missing: {places.engine_python}", "remedy": "Run `make run` once; it prepares it."}
-        )
+    environments = door.toolbox.environments()
+    for each in environments:
+        if each["problem"]:
+            more = f" It needs {each['needs_bytes'] / 1e9:.1f} GB." if each["needs_bytes"] else ""
+            problems.append({"what": f"The training environment {each['name']}: {each['problem']}{more}",
+                             "remedy": f"Run `{each['command']}`."})
     if not places.bundled_model.is_dir():
         problems.append({"what": f"The bundled model is missing: {places.bundled_model}", "remedy": "Run `make run` once; it prepares it."})
     if brain.problem:
@@ -51,6 +53,9 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         "secrets": {"where": door.secrets.where, "names": list(door.secrets.list())},
         "accelerator": places.accelerator,
         "engine_python": str(places.engine_python),
+        "environments": [
+            f"{each['name']}: {'there' if each['there'] else 'not there'}, {each['bytes'] / 1e9:.1f} GB" for each in environments
+        ],
         "solo": door.people.solo(),
         "solo_note": "One person lives here: they may approve their own proposals."
         if door.people.solo()

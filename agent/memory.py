@@ -44,7 +44,7 @@ async def open_memory(path: Path) -> AsyncSqliteSaver:
 async def prune(saver: AsyncSqliteSaver, thread: str) -> None:
     """Keep only the newest checkpoint of a settled thread; a turn writes about eight.
 
-    AsyncSqliteSaver has no pruning of its own (`aprune` raises NotImplementedError, langgraph-checkpoint-sqlite 3.1, November 2026).
+    The saver itself cannot prune (langgraph-checkpoint-sqlite 3.1, November 2026), so the rows are deleted here.
     """
     async with saver.lock:
         for delete in _PRUNE:

@@ -61,12 +61,13 @@ RULES = {
 def tools_page() -> str:
     """One heading a tool, with what the brain reads, its arguments and its results."""
     from policies.book import Book
+    from policies.policy import Policy
     from tools.places import Places
     from tools.toolbox import build_toolbox
 
     with tempfile.TemporaryDirectory() as folder:
         book = Book.open(Path(folder, "book.sqlite"))
-        toolbox = build_toolbox(Places(root=ROOT, home=Path(folder)), book)
+        toolbox = build_toolbox(Places(root=ROOT, home=Path(folder)), book, Policy.load)
         try:
             parts = [_tool(name, tool) for name, tool in sorted(toolbox.tools.items())]
         finally:

@@ -159,6 +159,8 @@ class Keeper(ABC):
         """Sign what is new; call it once, before the book is closed."""
         with suppress(BookBroken, BookBusy):
             self._book.write(lambda conn: self._log.seal(conn, self._clock()))
+            # In a transaction of its own: what is kept outside the book must have been committed in it.
+            self._book.write(self._log.settle)
 
     @contextmanager
     def _alive(self, call_id: str) -> Iterator[None]:

@@ -2,19 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from policies import orders, tokens
 from policies import outcome as ends
 from policies.approvals import Step
+from policies.audit import originals
 from policies.audit.log import AuditLog
+from policies.audit.record import Record
 from policies.book import Book
 from policies.calls import Draft, open_calls
 from policies.intents import draft_of
 from policies.outcome import Outcome
+from policies.people import SYSTEM, Caller
 from policies.regime import Regime, Reign
 from policies.tool import Recall, Result, Tool
 from policies.trouble import report_bug
@@ -50,8 +53,16 @@ class Upkeep:
                 await self.recall(row)
         await self._clear_up()
         await self.stop_due()
-        after_s = self._regime.policy.limits.audit.checkpoint_s
-        await self.book.awrite(lambda conn: self.log.seal(conn, self.clock(), after_s=after_s))
+        await self.book.awrite(self._keep_record)
+
+    def _keep_record(self, conn: Connection) -> None:
+        """Erase the originals that are older than the limits allow, and sign what is new."""
+        limits, now = self._regime.policy.limits.audit, self.clock()
+        erased = originals.erase_before(conn, now - timedelta(days=limits.retention_days))
+        if erased:
+            detail = {"originals": erased, "reason": "retention"}
+            self.log.append(conn, Record("admin", "originals_erased", Caller(SYSTEM, "system"), detail=detail))
+        self.log.seal(conn, now, after_s=limits.checkpoint_s)
 
     async def recover(self) -> None:
         """After a crash: complete every intent without an outcome by asking its tool, and start what was approved and not begun."""

@@ -10,6 +10,7 @@ import pytest
 from agent.settings import Settings
 from docs import reference
 from policies.book import Book
+from policies.policy import Policy
 from tools.places import Places
 from tools.toolbox import build_toolbox
 
@@ -26,7 +27,7 @@ def headings(name: str) -> set[str]:
 def test_every_tool_has_its_heading() -> None:
     with tempfile.TemporaryDirectory() as folder:
         book = Book.open(Path(folder, "book.sqlite"))
-        toolbox = build_toolbox(Places(root=ROOT, home=Path(folder)), book)
+        toolbox = build_toolbox(Places(root=ROOT, home=Path(folder)), book, Policy.load)
         names = set(toolbox.tools)
         toolbox.close()
         book.close()

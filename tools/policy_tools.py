@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, JsonValue
-from sqlalchemy import Connection, select
 
 from policies.arguments import Malformed, parse
 from policies.book import Book
@@ -18,7 +17,6 @@ from policies.people import Caller
 from policies.policy import Policy
 from policies.proposal import Effect, Proposal
 from policies.redact import visible
-from policies.tables import policy_loads
 from policies.tool import Call, Recall, Result, Tool, ToolArgs, ToolFailed
 
 _READS = Proposal(effects=frozenset({Effect.READ}), target="policy")
@@ -27,9 +25,11 @@ _NOTHING_TO_CHANGE = "No single change would alter it."
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The policy of a home, read anew each time, and the tools that it judges."""
+    """The policy of a home, and the tools that it judges."""
 
     book: Book
+    policy: Callable[[], Policy]
+    """The one in force."""
     folder: Path
     """`$LUTHIER_HOME/policy`, which need not exist."""
     tools: Mapping[str, Tool]
@@ -38,7 +38,7 @@ class Rulebook:
 
     def explain(self, name: str, raw: Mapping[str, Any], caller: Caller) -> tuple[Explanation, bool]:
         """What the policy says to one call, and whether its files are the ones in force. Raises ToolFailed when no such call can be."""
-        tool, policy = self.tools.get(name), Policy.load(self.folder)
+        tool, policy = self.tools.get(name), self.policy()
         what = f"Explain {visible(name)[:60]}"
         if tool is None:
             raise ToolFailed(what, "there is no such tool.", f"Known: {', '.join(sorted(self.tools))}.", kind="unknown")
@@ -47,17 +47,12 @@ class Rulebook:
         except Malformed as wrong:
             raise ToolFailed(what, wrong.reason, wrong.remedy, kind="malformed") from wrong
         facts = self.book.read(lambda conn: known_facts(conn, policy.limits, proposal, caller.person, self.clock()))
-        return explain(proposal, name, caller, facts, policy), self.book.read(_hash_in_force) in ("", policy.hash)
+        return explain(proposal, name, caller, facts, policy), not policy.changed_on_disk()
 
     def test(self) -> tuple[list[CaseResult], Policy]:
         """Every case of the home's policy as it lies there now, and that policy."""
         policy = Policy.load(self.folder)
         return run_cases(policy, cases_of(policy.source)), policy
-
-
-def _hash_in_force(conn: Connection) -> str:
-    wanted = select(policy_loads.c.hash).order_by(policy_loads.c.id.desc()).limit(1)
-    return conn.execute(wanted).scalar_one_or_none() or ""
 
 
 class ExplainPolicy:
@@ -85,7 +80,7 @@ class ExplainPolicy:
     def perform(self, args: Args, call: Call, /) -> Result:
         """Let the tool propose, and the policy judge, as if the person asked for it now."""
         said, in_force = self._rulebook.explain(args.tool, args.arguments or {}, Caller(call.person, "web", thread=call.thread))
-        notes: list[JsonValue] = [] if in_force else ["The policy's files are not the ones in force: they were changed and not loaded yet."]
+        notes: list[JsonValue] = [] if in_force else ["This is the policy in force; its files were changed and not read yet."]
         full = {**said.as_json(), "notes": notes, "message": _in_words(said)}
         rules: list[JsonValue] = [rule for one in said.effects for rule, _ in one.rules]
         changes: list[JsonValue] = [{"fact": one.fact, "verdict": one.verdict} for one in said.changes]

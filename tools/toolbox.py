@@ -1,10 +1,12 @@
 """The one list of tools, and what a workshop needs beside them: defaults, reconciling, views, watching."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from pydantic import JsonValue
 
 from policies.book import Book
 from policies.people import Caller
@@ -17,6 +19,7 @@ from tools.datasets.preview import PreviewDataset
 from tools.datasets.refs import Refs
 from tools.datasets.store import DataStore
 from tools.datasets.validate import ValidateDataset
+from tools.environments import environments
 from tools.estimate import EstimateCost
 from tools.hardware import Hardware, InspectHardware, Machine
 from tools.list_models import ListModels
@@ -58,8 +61,8 @@ class _Planning:
     """The toolbox's parts as `start_finetune` and its neighbours need them."""
 
     def __init__(self, places: Places, catalogue: Catalogue, hardware: Hardware, refs: Refs, data: CountedData, files: ServedFiles,
-                 engine: EngineChildren) -> None:
-        self._places, self._catalogue, self._hardware = places, catalogue, hardware
+                 engine: EngineChildren, policy: Callable[[], Policy]) -> None:
+        self._places, self._catalogue, self._hardware, self._policy = places, catalogue, hardware, policy
         self._refs, self._data, self._files, self._engine = refs, data, files, engine
 
     def model(self, model: str) -> ModelFolder:
@@ -78,7 +81,7 @@ class _Planning:
         return self._files.base_dir(model)
 
     def longest_hours(self) -> int:
-        return Policy.load(self._places.home / "policy").limits.hours.local_run
+        return self._policy().limits.hours.local_run
 
     def check_engine(self) -> None:
         self._engine.command("train")
@@ -92,6 +95,7 @@ class _Planning:
 class Toolbox:
     """All tools of one home. Every method is synchronous, quick and thread-safe."""
 
+    places: Places
     tools: dict[str, Tool]
     store: RunStore
     data: DataStore
@@ -128,6 +132,10 @@ class Toolbox:
         """A page of a run's log, redacted."""
         return self.views.log(run_id, offset, lines) if is_rid(run_id) else LogPage((), 0)
 
+    def environments(self) -> list[dict[str, JsonValue]]:
+        """Each training environment: whether it is there, how big, what is wrong, and the command that makes it."""
+        return [each.as_json() for each in environments(self.places)]
+
     def close(self) -> None:
         """End the children that answer, preview, export and score. Runs go on."""
         self.engine.close()
@@ -148,8 +156,8 @@ def with_latest(store: RunStore, tool: str, raw: Mapping[str, Any], caller: Call
     return {**raw, "run_id": row.id} if row is not None else dict(raw)
 
 
-def build_toolbox(places: Places, book: Book) -> Toolbox:
-    """Every tool of this version, sharing one of each part."""
+def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy]) -> Toolbox:
+    """Every tool of this version, sharing one of each part; `policy` gives the one in force."""
     catalogue, hardware, refs = Catalogue(places, book), Hardware(places), Refs(places, book)
     data, counted, store = DataStore(places, book), CountedData(refs, catalogue), RunStore(book)
     engine = EngineChildren(places)
@@ -158,9 +166,9 @@ def build_toolbox(places: Places, book: Book) -> Toolbox:
     files = ServedFiles(places, local, engine)
     cores, children = hardware.cores(), places.home / "children"
     answerer, previews = Answerer(engine, children, cores), PreviewChild(engine, children)
-    planning = _Planning(places, catalogue, hardware, refs, counted, files, engine)
+    planning = _Planning(places, catalogue, hardware, refs, counted, files, engine, policy)
     known: dict[str, Tool] = {}
-    rulebook = Rulebook(book, places.home / "policy", known, partial(with_latest, store))
+    rulebook = Rulebook(book, policy, places.home / "policy", known, partial(with_latest, store))
     # Any: a protocol's ClassVar is invariant to pyright, so that `Args` of a narrower type would need a cast each.
     tools: tuple[Any, ...] = (
         InspectHardware(hardware), ListModels(catalogue), RecommendModel(catalogue, hardware, counted, places.accelerator),
@@ -171,7 +179,7 @@ def build_toolbox(places: Places, book: Book) -> Toolbox:
         CancelRun(store, local, reconciler), ResumeRun(planning, store, local, reconciler),
         CompareRuns(store, local, views), EvaluateModel(planning, store, local, engine, files), ExportModel(store, local, files),
         AskModel(store, catalogue, files, answerer, cores),
-        ExplainPolicy(rulebook), TestPolicy(rulebook), SpendReport(book, lambda: Policy.load(places.home / "policy").limits),
+        ExplainPolicy(rulebook), TestPolicy(rulebook), SpendReport(book, lambda: policy().limits),
     )
     known.update((tool.name, tool) for tool in tools)
-    return Toolbox(known, store, data, catalogue, views, reconciler, engine, answerer, previews)
+    return Toolbox(places, known, store, data, catalogue, views, reconciler, engine, answerer, previews)

@@ -178,6 +178,11 @@ class Hands:
         """Nothing is filled in."""
         return raw
 
+    def environments(self) -> Sequence[Mapping[str, Any]]:
+        """One that is used and was never made."""
+        return [{"name": ".engine-cpu", "used": True, "there": False, "problem": "It has not been made.", "bytes": 0,
+                 "needs_bytes": 1_800_000_000, "command": "LUTHIER_ACCELERATOR=cpu make run"}]
+
     def reconcile(self) -> Sequence[News]:
         """What the test put there, once."""
         told, self.news = self.news, []

@@ -92,7 +92,7 @@ class Siege:
             bundled=folder / "bundled",
         )
         self.weapons: dict[str, Weapon] = armoury()
-        made = build_toolbox(self.places, self.book)
+        made = build_toolbox(self.places, self.book, Policy.load)
         self.toolbox = replace(made, tools={**made.tools, **self.weapons})
 
     def gateway(self) -> Gateway:

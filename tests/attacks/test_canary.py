@@ -116,13 +116,11 @@ def remembered(siege: Siege) -> bytes:
 
 
 def test_every_tool_has_its_canary(siege: Siege) -> None:
-    assert set(siege.toolbox.tools) - set(siege.weapons) <= set(CALLS)
+    assert set(siege.toolbox.tools) - set(siege.weapons) == set(CALLS)
 
 
 @pytest.mark.parametrize("tool", CALLS)
 async def test_a8_a9_a10_a13_a_canary_goes_through_the_tool_and_not_to_the_model(siege: Siege, tool: str) -> None:
-    if tool not in siege.toolbox.tools:
-        pytest.skip(f"{tool} is not in this version")
     poison(siege)
     wanted = [json.loads(json.dumps(raw).replace("OUTSIDE", str(siege.folder / "outside.jsonl"))) for raw in CALLS[tool]]
     model = hostile(*(call(tool, raw, f"c{n}") for n, raw in enumerate(wanted)))

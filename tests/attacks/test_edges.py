@@ -1,6 +1,7 @@
 """A55 and A57: a program at the control socket, and a policy that is edited under a server that runs."""
 
 import asyncio
+import contextlib
 import os
 import stat
 import subprocess
@@ -117,11 +118,9 @@ JUNK = [
 async def test_a55_what_is_no_request_harms_no_other(siege: Siege, shop: Workshop, junk: bytes) -> None:
     reader, writer = await asyncio.open_unix_connection(str(siege.path / "control.sock"))
     writer.write(junk)
-    try:
+    with contextlib.suppress(ConnectionError):  # what is too long is not read to its end
         writer.write_eof()
         assert b"Traceback" not in await asyncio.wait_for(reader.read(), 20)
-    except ConnectionError:
-        pass  # what is too long is not read to its end
     writer.close()
     assert (await lines(siege, op="ping"))[-1]["end"]["ok"]
 

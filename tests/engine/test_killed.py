@@ -111,8 +111,7 @@ def test_no_step_since_the_last_checkpoint_is_repeated_twice(new_run: NewRun, nu
 @pytest.mark.skipif("LUTHIER_FAULTS" not in os.environ, reason="minutes of training; `make faults` runs it")
 def test_the_bundled_model_killed_at_five_random_steps_ends_as_an_undisturbed_one(new_run: NewRun, nursery: Nursery) -> None:
     model = ROOT / ".bundled" / "model"
-    if not model.is_dir():
-        pytest.skip("the bundled model is not here: run `make prepare`")
+    assert model.is_dir(), "the bundled model is not here: run `make prepare`"
     fields = {**FIELDS, "model_dir": str(model), "max_steps": 12, "learning_rate": 1e-3, "max_length": 512, "batch_size": 2}
     folders = [keyed(new_run(**fields)) for _ in range(2)]
     assert nursery.run(folders[0]) == 0, log_of(folders[0])

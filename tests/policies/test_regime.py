@@ -12,7 +12,7 @@ from sqlalchemy import select
 from policies.audit.keys import KeyRing
 from policies.people import Caller
 from policies.policy import SHIPPED, Policy
-from policies.tables import audit_checkpoints
+from policies.tables import audit_checkpoints, audit_originals
 from policies.tool import ToolFailed
 from tests.policies.fakes_tools import FakeArgs, heavy, reading, spending
 from tests.policies.home import OWNER, Home, ask
@@ -120,3 +120,28 @@ async def test_the_log_is_signed_when_a_checkpoint_is_due_and_at_the_end(home: H
     await gateway.call("look", {}, OWNER)
     gateway.close()
     assert sizes() == [*first, len(home.records())]
+
+
+async def test_at_the_end_the_last_checkpoint_is_kept_outside_the_book_too(home: Home, tmp_path: Path) -> None:
+    gateway = home.gateway({"look": reading()}, keys=KeyRing.open(tmp_path / "keys"))
+    await gateway.call("look", {"name": "x"}, OWNER)
+    gateway.close()
+    newest = select(audit_checkpoints.c.note).order_by(audit_checkpoints.c.size.desc()).limit(1)
+    kept = home.book.read(lambda conn: conn.execute(newest).scalar_one())
+    assert (tmp_path / "keys" / "last.checkpoint").read_bytes() == kept
+
+
+async def test_originals_older_than_the_limits_allow_are_erased_with_a_record_and_the_log_stays_valid(home: Home) -> None:
+    gateway = home.gateway({"look": reading()})
+    done = await gateway.call("look", {"name": "x"}, OWNER)
+    originals = select(audit_originals.c.seq)
+    home.clock.forward(days=gateway.policy.limits.audit.retention_days - 2)
+    await gateway.sweep()
+    assert home.book.read(lambda conn: list(conn.execute(originals).scalars()))
+    home.clock.forward(days=4)
+    await gateway.sweep()
+    await gateway.sweep()
+    assert not home.book.read(lambda conn: list(conn.execute(originals).scalars()))
+    assert [one["event"] for one in home.records() if one["kind"] == "admin"] == ["originals_erased"]
+    assert home.records(done.call_id)[0]["args"]["name"] == "x"
+    assert home.intact()

@@ -15,6 +15,7 @@ import pytest
 from policies.book import Book
 from policies.gateway import Gateway
 from policies.people import Caller, People
+from policies.policy import Policy
 from policies.verdict import Answer
 from tests.tools.fakes_runs import ROOT, wait_until
 from tools.places import Places
@@ -33,7 +34,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.places = Places(ROOT, folder / "home", bundled=folder / "bundled")
         self.book = Book.open(self.places.home / "book.sqlite")
-        self.toolbox: Toolbox = build_toolbox(self.places, self.book)
+        self.toolbox: Toolbox = build_toolbox(self.places, self.book, Policy.load)
         people = People(self.book)
         self.gateway = Gateway.open(
             home=self.places.home, tools=self.toolbox.tools, book=self.book, people=people, defaults=self.toolbox.defaults

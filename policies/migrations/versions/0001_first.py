@@ -223,4 +223,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """There is nothing before the first book."""
-    raise NotImplementedError("The first schema has nothing before it: restore a backup instead.")
+    raise RuntimeError("The first schema has nothing before it: restore a backup instead.")

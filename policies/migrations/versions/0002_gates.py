@@ -96,4 +96,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """A signed log is not cut back."""
-    raise NotImplementedError("Restore the backup that was made before the upgrade instead.")
+    raise RuntimeError("Restore the backup that was made before the upgrade instead.")
