@@ -4,9 +4,8 @@ import asyncio
 from typing import Any
 
 from agent.door import Door
-from policies.cases import cases_of, run_cases
+from policies.cases import check_folder
 from policies.people import Caller
-from policies.policy import Policy
 from policies.tool import ToolFailed
 
 
@@ -33,8 +32,6 @@ class Rulebook:
         return {"ok": ok, "words": words, **self.state()}
 
     def _test(self) -> dict[str, Any]:
-        folder = self._door.settings.home / "policy"
-        policy = Policy.load(folder)
-        results = run_cases(policy, cases_of(folder))
+        results, policy = check_folder(self._door.settings.home / "policy")
         told = [{"file": one.file, "name": one.name, "ok": one.ok, "words": one.words} for one in results]
         return {"alarm": policy.alarm, "results": told}

@@ -149,6 +149,12 @@ def cases_of(source: Path) -> Path:
     return own if own.is_dir() else SHIPPED / "cases"
 
 
+def check_folder(folder: Path) -> tuple[list[CaseResult], Policy]:
+    """Every case of a home's policy as it lies there now, and that policy; the shipped one where the home has none."""
+    policy = Policy.load(folder)
+    return run_cases(policy, cases_of(policy.source)), policy
+
+
 def load_cases(path: Path) -> CaseFile:
     """Read one file. Raises ValueError that names what is wrong in it."""
     found = CaseFile.model_validate(tomllib.loads(path.read_text("utf-8")))

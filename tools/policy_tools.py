@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 
 from policies.arguments import Malformed, parse
 from policies.book import Book
-from policies.cases import CaseResult, cases_of, run_cases
+from policies.cases import CaseResult, check_folder
 from policies.explain import Explanation, explain
 from policies.facts import known_facts
 from policies.people import Caller
@@ -51,8 +51,7 @@ class Rulebook:
 
     def test(self) -> tuple[list[CaseResult], Policy]:
         """Every case of the home's policy as it lies there now, and that policy."""
-        policy = Policy.load(self.folder)
-        return run_cases(policy, cases_of(policy.source)), policy
+        return check_folder(self.folder)
 
 
 class ExplainPolicy:

@@ -18,7 +18,7 @@ from policies.limits import MICROS
 from policies.people import Caller, People
 from policies.tables import approvals, audit, calls, decisions, ledger, runs, standing_orders
 from tests.policies.home import Clock
-from tests.policies.jobs import AtOnce, Job, Spent, Stop, limited
+from tests.policies.jobs import AtOnce, InTurn, Job, Spent, Stop, limited
 from tests.policies.ram import Killed, RamBook
 from tools.runs.state import FINAL, RunState, may_become
 
@@ -34,6 +34,7 @@ class HomeMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.book, self.clock, self.loop = RamBook(), Clock(), asyncio.new_event_loop()
+        self.loop.set_default_executor(InTurn())
         for name in PEOPLE:
             self.book.person(name, "owner" if name == "owner" else "approver")
         self.people = People(self.book)

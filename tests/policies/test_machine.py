@@ -1,13 +1,11 @@
 """Approvals, ledger and runs under any order of events and any kill; and that the machine would find what is wrong."""
 
 import logging
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
 from policies import ledger
@@ -37,25 +35,10 @@ def test_no_order_of_events_and_no_kill_breaks_what_must_hold() -> None:
 
 @pytest.mark.parametrize(("where", "name", "bug", "words"), [
     (ledger, "settle", planted.settle_quietly, "the ledger of .* says something else"),
-    (Approvals, "consume", planted.consume_twice, "no outcome, or two|began|reserved twice|says something else|a cap is passed|went from"),
+    (Approvals, "consume", planted.consume_twice, "no outcome, or two|began 2 times|reserved twice|began twice"),
     (Approvals, "decide", planted.decide_late, "to what had expired"),
 ], ids=["settling above the reservation is not counted", "a yes is consumed twice", "expiry is not checked"])
 def test_the_machine_finds_a_planted_bug(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, bug: Any, words: str) -> None:
     monkeypatch.setattr(where, name, bug)
-    found: list[str] = []
-
-    class Hunted(HomeMachine):
-        """Keeps what its invariants found: two performances of one call race each other, so a replay of it may end otherwise."""
-
-        def check_invariants(self, *args: Any, **more: Any) -> None:
-            """Check, and remember what was wrong."""
-            try:
-                super().check_invariants(*args, **more)
-            except AssertionError as wrong:
-                found.append(str(wrong))
-                raise
-
-    with pytest.raises((AssertionError, Flaky)) as caught:
-        run_state_machine_as_test(Hunted, settings=HUNT)
-    heard = [*found, str(caught.value)]
-    assert any(re.search(words, each) for each in heard), heard
+    with pytest.raises(AssertionError, match=words):
+        run_state_machine_as_test(HomeMachine, settings=HUNT)
