@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
         print(f"\nLuthier could not go on with {failure.what}.\n{failure.because}\n{failure.try_next}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. Nothing half made is kept; run the same command again to go on.", file=sys.stderr)
+        print("\nStopped. Nothing half made is used: run the same command again, and it goes on from what is whole.", file=sys.stderr)
         return 130
 
 
