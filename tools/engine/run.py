@@ -2,12 +2,10 @@
 
 import gc
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.engine import environment
+from tools.engine.attempt import Attempt
 from tools.engine.checkpoints import Checkpoints
 from tools.engine.events import Events
 from tools.engine.failure import EngineFailed, Scene
@@ -16,7 +14,7 @@ from tools.engine.manifest import write_manifest
 from tools.engine.record import Record
 from tools.engine.reports import prepare_reports
 from tools.engine.seal import read_key
-from tools.engine.spec import RunResult, Score, Stage, TrainSpec
+from tools.engine.spec import RunResult, Score, TrainSpec
 from tools.engine.stop import Stop
 from tools.engine.training import check_trained, train
 
@@ -24,34 +22,15 @@ KNOWN = ("step", "steps", "loss", "eval_loss", "best_step", "best_eval_loss", "s
 """Facts of `metrics.json` that stand in the result under the same name."""
 
 
-class Run:
+class Run(Attempt):
     """The work of one attempt on one run folder."""
 
     def __init__(self, folder: Path, spec: TrainSpec, record: Record, events: Events, stop: Stop) -> None:
-        self.folder, self.spec, self.record, self.events, self.stop = folder, spec, record, events, stop
+        super().__init__(folder, spec, record, events, stop)
         self.threads = int(record.recorded("threads", spec.threads))
-        self.adapter, self.served = folder / "adapter", folder / "served"
+        self.served = folder / "served"
         self.base_served = Path(spec.base_served_dir) if spec.base_served_dir else folder / "base-served"
         self.scores: dict[str, Score] = {name: Score(**facts) for name, facts in record.metrics.get("scores", {}).items()}
-        self._since = time.monotonic()
-        self._stage: Stage | None = None
-
-    def enter(self, stage: Stage) -> None:
-        """End the stage before, begin this one; a stop that was lost in native code is noticed here."""
-        self.leave()
-        self.stop.check()
-        self._stage, self._since = stage, time.monotonic()
-        self.events.add("stage", stage=stage)
-
-    def leave(self) -> None:
-        """Note the seconds of the stage that ends."""
-        if self._stage is not None:
-            self.record.spent(self._stage, time.monotonic() - self._since)
-            self._stage = None
-
-    def report(self, stage: Stage) -> Callable[[str, float], None]:
-        """A reporter of progress for a stage."""
-        return lambda text, fraction: self.events.progress(stage, text, round(fraction, 3))
 
     def go(self) -> None:
         """All stages; those that an earlier attempt finished are left out."""
@@ -113,7 +92,7 @@ class Run:
         spec = self.spec
         assert spec.export is not None
         if not self.record.metrics.get("exported"):
-            if self._stage != "export":
+            if self.stage != "export":
                 self.enter("export")
             merged = self.folder / "merged"
             if not merged.is_dir():
@@ -159,38 +138,6 @@ class Run:
         self.scores[which] = scored.score
         self.record.note(scores={name: score.model_dump() for name, score in self.scores.items()})
         self.events.add("score", which=which, **scored.score.model_dump())
-
-    def choose_dtype(self) -> str:
-        """The training dtype for this machine."""
-        bf16 = False
-        if self.spec.device == "cuda":
-            import torch
-
-            bf16 = torch.cuda.is_bf16_supported()
-        return environment.choose_dtype(self.spec.dtype, self.spec.device, environment.cpu_flags(), bf16)
-
-    def memory(self) -> int:
-        """Bytes held now, on the device that trains."""
-        if self.spec.device == "cuda":
-            import torch
-
-            return torch.cuda.memory_allocated()
-        return environment.memory_bytes()
-
-    def peak(self) -> int:
-        """The most bytes held so far, on the device that trains."""
-        if self.spec.device == "cuda":
-            try:
-                import torch
-
-                return torch.cuda.max_memory_allocated()
-            except (ImportError, RuntimeError):  # a GPU that was lost says nothing more
-                return 0
-        return environment.peak_memory_bytes()
-
-    def note_peak(self) -> None:
-        """Remember the most that training has held, over all attempts."""
-        self.record.note(peak_memory_bytes=max(self.peak(), int(self.record.metrics.get("peak_memory_bytes", 0))))
 
     def scene(self) -> Scene:
         """What a failure for want of memory is explained with."""

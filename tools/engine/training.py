@@ -5,18 +5,16 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tools.engine import fault
+from tools.engine.attempt import Attempt
 from tools.engine.binding import bind, differences, files_sha256, weights_sha256
 from tools.engine.checkpoints import Checkpoint, Checkpoints, adapter_of, changed
 from tools.engine.failure import EngineFailed
 from tools.engine.folders import digests, whole
 from tools.engine.seal import read_key
 from tools.engine.watchdog import Standing, standing
-
-if TYPE_CHECKING:
-    from tools.engine.run import Run
 
 VALIDATION_ROWS = 32
 """Validation rows that the loop's own evaluation reads: a fixed cost however large the file."""
@@ -31,7 +29,7 @@ class Trained:
     standing: Standing
 
 
-def train(run: "Run", renderer: Any) -> None:
+def train(run: Attempt, renderer: Any) -> None:
     """Encode the rows and let Olive tune; leaves `adapter/`. Raises EngineFailed("changed" | "foreign") on what it can't go on from."""
     from tools.engine.data import encode_file
     from tools.engine.olive_run import Material, count_steps
@@ -63,7 +61,7 @@ def train(run: "Run", renderer: Any) -> None:
     keep_adapter(run, done, steps, checkpoints, keep_best=bool(validation) and spec.keep_best and spec.patience is not None)
 
 
-def check_trained(run: "Run") -> None:
+def check_trained(run: Attempt) -> None:
     """Refuse to score or export under another binding, or another adapter, than was trained. Raises EngineFailed("changed")."""
     before = run.record.started.get("binding")
     now = bind(run.spec, files_sha256(Path(run.spec.data_dir)), weights_sha256(Path(run.spec.model_dir)))
@@ -83,7 +81,7 @@ def over(resume: Checkpoint | None, steps: int, patience: int | None) -> Trained
     return Trained(resume.path, resume.step, found) if resume.step >= steps or found.is_over(patience) else None
 
 
-def tuned(run: "Run", material: Any, steps: int, dtype: str, checkpoints: Checkpoints, resume: Checkpoint | None) -> Trained:
+def tuned(run: Attempt, material: Any, steps: int, dtype: str, checkpoints: Checkpoints, resume: Checkpoint | None) -> Trained:
     """Train the steps that are left. A save that was broken off is removed, whatever broke it."""
     from tools.engine.callback import Reporter
     from tools.engine.olive_run import tune
@@ -105,7 +103,7 @@ def tuned(run: "Run", material: Any, steps: int, dtype: str, checkpoints: Checkp
     return Trained(made, reporter.step, reporter.standing)
 
 
-def keep_adapter(run: "Run", done: Trained, steps: int, checkpoints: Checkpoints, keep_best: bool) -> None:
+def keep_adapter(run: Attempt, done: Trained, steps: int, checkpoints: Checkpoints, keep_best: bool) -> None:
     """Take the adapter and nothing else of Olive's folders, which hold a whole copy of the base model."""
     facts: dict[str, Any] = {"step": done.step, "stopped_early": done.step < steps}
     source = done.adapter
