@@ -1,29 +1,29 @@
-"""The book: one SQLite file with everything Luthier must not forget, written by one thread and read by many."""
+"""The book: one SQLite file with everything Luthier must not forget, written by one hand at a time and read by many."""
 
 import asyncio
 import os
 import queue
 import re
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from policies.tables import meta
 
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_MS = 5000
-BATCH = 64
+BUSY_MS, BATCH = 5000, 64
+_SQL = (DatabaseError, sqlite3.DatabaseError)
 
 
 class BookBroken(Exception):
@@ -41,11 +41,10 @@ class BookBusy(Exception):
 def now_text(moment: datetime | None = None) -> str:
     """A moment (default: now) as ISO 8601 UTC with microseconds, the form every `*_at` column holds."""
     moment = (moment or datetime.now(UTC)).astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(NamedTuple):
     fn: Callable[[Connection], Any]
     future: "Future[Any]"
 
@@ -59,6 +58,8 @@ class Book:
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()
+        self._pen, self._held_by = threading.Lock(), 0
+        self._open: Connection | None = None  # goes with the pen: who holds it writes
         self._thread = threading.Thread(target=self._loop, name="book-writer", daemon=True)
         self._thread.start()
 
@@ -78,20 +79,27 @@ class Book:
         writer, reader = _engine(path, "BEGIN IMMEDIATE", writable=True), _engine(path, "BEGIN", writable=False)
         try:
             _migrate(writer, path)
-        except DatabaseError as error:
+        except (*_SQL, BookBroken) as error:
             writer.dispose()
-            raise _translate(error, path) from error
-        except BookBroken:
-            writer.dispose()
-            raise
+            raise _translate(error, path) from error.__cause__
         return cls(path, writer, reader)
 
     def write(self, fn: Callable[[Connection], T]) -> T:
-        """Run `fn` in the one writer thread inside its own savepoint; return after the commit is on disk.
+        """Run `fn` in a transaction, or in a savepoint beside others' writes; return after the commit is on disk.
 
         What `fn` raises is raised here, and nothing of it is kept. Neighbours in the same commit are not touched.
         """
-        return self.submit(fn).result()
+        self._check_outside()
+        if not self._pen.acquire(blocking=False):
+            return self.submit(fn).result()
+        try:  # nobody writes: two changes of thread would cost as much as the commit
+            if self._closed:
+                raise _closed()
+            item = _Item(fn, Future())
+            self._commit([item])
+        finally:
+            self._pen.release()
+        return item.future.result()
 
     async def awrite(self, fn: Callable[[Connection], T]) -> T:
         """As `write`, without blocking the event loop; a cancelled caller does not undo the write."""
@@ -99,12 +107,11 @@ class Book:
 
     def submit(self, fn: Callable[[Connection], T]) -> "Future[T]":
         """Queue a write; the future ends when its commit is on disk."""
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("A write inside a write would wait for itself: use the connection at hand.")
+        self._check_outside()
         future: Future[T] = Future()
         with self._gate:
             if self._closed:
-                raise BookBroken("Write to the book", "it is closed.", "Open it again.")
+                raise _closed()
             self._queue.put(_Item(fn, future))
         return future
 
@@ -113,7 +120,7 @@ class Book:
         try:
             with self._reader.connect() as conn:
                 return fn(conn)
-        except DatabaseError as error:
+        except _SQL as error:
             raise _translate(error, self.path) from error
 
     def home_id(self) -> str:
@@ -128,6 +135,8 @@ class Book:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
+        with self._pen:
+            self._let_go()
         self._writer.dispose()
         self._reader.dispose()
 
@@ -143,38 +152,81 @@ class Book:
                     item = self._queue.get_nowait()
                 except queue.Empty:
                     break
-            self._commit([one for one in batch if one.future.set_running_or_notify_cancel()])
+            with self._pen:
+                self._commit([one for one in batch if one.future.set_running_or_notify_cancel()])
             if item is None:
                 return
 
+    def _check_outside(self) -> None:
+        if self._held_by == threading.get_ident():
+            raise RuntimeError("A write inside a write would wait for itself: use the connection at hand.")
+
     def _commit(self, batch: list[_Item]) -> None:
+        """One transaction for all; who calls holds the pen."""
         if not batch:
             return
         ends: list[Callable[[], None]] = []
+        self._held_by = threading.get_ident()
         try:
-            with self._writer.connect() as conn, conn.begin():
+            conn = self._open = self._open or self._writer.connect()
+            with conn.begin():
                 for item in batch:
-                    ends.append(_attempt(conn, item, self.path))
+                    ends.append(_attempt(conn, item, self.path, alone=len(batch) == 1))
+        except _Undone as undone:
+            batch[0].future.set_exception(undone.cause)
+            return
         except BaseException as error:  # the commit failed: nobody may believe in it
-            known = _translate(error, self.path) if isinstance(error, DatabaseError) else error
+            self._let_go()
+            known = _translate(error, self.path)
             for item in batch:
                 item.future.set_exception(known)
             return
+        finally:
+            self._held_by = 0
         for end in ends:
             end()
 
+    def _let_go(self) -> None:
+        """Close the writer's connection; the next write opens another, whatever state this one was left in."""
+        conn, self._open = self._open, None
+        with suppress(Exception):
+            if conn is not None:
+                conn.invalidate()
+                conn.close()
 
-def _attempt(conn: Connection, item: _Item, path: Path) -> Callable[[], None]:
-    conn.exec_driver_sql("SAVEPOINT item")  # a nested transaction of SQLAlchemy does the same in four times the time
+
+class _Undone(Exception):
+    """The one write of a transaction raised: all of it is rolled back."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.cause = cause
+
+
+def _closed() -> BookBroken:
+    return BookBroken("Write to the book", "it is closed.", "Open it again.")
+
+
+def _attempt(conn: Connection, item: _Item, path: Path, *, alone: bool) -> Callable[[], None]:
+    raw = driver(conn)
+    if not alone:
+        raw.execute("SAVEPOINT item")  # a nested transaction of SQLAlchemy does the same in ten times the time
     try:
         value = item.fn(conn)
     except BaseException as error:
-        conn.exec_driver_sql("ROLLBACK TO item")
-        conn.exec_driver_sql("RELEASE item")
-        failed = _translate(error, path) if isinstance(error, DatabaseError) else error
+        failed = _translate(error, path)
+        if alone:
+            raise _Undone(failed) from None
+        raw.execute("ROLLBACK TO item")
+        raw.execute("RELEASE item")
         return lambda: item.future.set_exception(failed)
-    conn.exec_driver_sql("RELEASE item")
+    if not alone:
+        raw.execute("RELEASE item")
     return lambda: item.future.set_result(value)
+
+
+def driver(conn: Connection) -> Any:
+    """The driver's own connection: for the few statements that are sent so often that their wrapping would be felt."""
+    return conn.connection.driver_connection
 
 
 def _engine(path: Path, begin: str, *, writable: bool) -> Engine:
@@ -196,7 +248,7 @@ def _engine(path: Path, begin: str, *, writable: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
-        conn.exec_driver_sql(begin)
+        driver(conn).execute(begin)
 
     return engine
 
@@ -220,8 +272,7 @@ def _migrate(engine: Engine, path: Path) -> None:
                 f"Open the book {path}", f"its schema {current} is newer than this program knows ({known[-1]}).",
                 "Use the newer Luthier that wrote it, or another LUTHIER_HOME.",
             )
-        # Alembic is imported only when there is something to do: an up-to-date start stays quick and small.
-        from alembic import command
+        from alembic import command  # only when there is something to do: an up-to-date start stays quick and small
         from alembic.config import Config
 
         config = Config()
@@ -231,9 +282,12 @@ def _migrate(engine: Engine, path: Path) -> None:
         conn.execute(meta.insert().prefix_with("OR IGNORE").values(key="home", value=uuid.uuid4().hex))
 
 
-def _translate(error: DatabaseError, path: Path) -> Exception:
-    words = str(error.orig)
-    if isinstance(error, OperationalError) and ("locked" in words or "busy" in words):
+def _translate(error: BaseException, path: Path) -> BaseException:
+    """What SQLite said, as BookBusy or BookBroken; every other error as it is."""
+    if not isinstance(error, _SQL):
+        return error
+    words = str(error.orig if isinstance(error, DatabaseError) else error)
+    if "locked" in words or "busy" in words:
         return BookBusy(f"The book {path} is held by another program; nothing was written. Close the other program and try again.")
     for sign in ("malformed", "not a database", "corrupt", "readonly", "disk I/O", "unable to open", "is full"):
         if sign in words:

@@ -98,9 +98,7 @@ def _span(conn: Connection, since: int | str | None) -> tuple[int, int, list[byt
             first = int(since)
     if not 1 <= first <= last:
         raise NoExport(f"There is no record from {since} on; the last one is {last}.")
-    before = conn.execute(select(audit_checkpoints).where(audit_checkpoints.c.size < first).order_by(audit_checkpoints.c.size.desc())
-                          .limit(1)).one_or_none()
-    frontier, size = frontier_of(before)
+    frontier, size = frontier_of(last_checkpoint(conn, first))
     rows = conn.execute(select(audit.c.record).where(audit.c.seq > size, audit.c.seq < first).order_by(audit.c.seq))
     for row in rows:
         size = grow(frontier, size, leaf(row.record))

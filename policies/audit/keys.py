@@ -115,8 +115,9 @@ class KeyRing:
 
     def remembered(self) -> bytes | None:
         """The last signed checkpoint as kept outside the book; None when there is none yet."""
-        path = self.folder / "last.checkpoint"
-        return path.read_bytes() if path.is_file() else None
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return (self.folder / "last.checkpoint").read_bytes()
+        return None
 
 
 def _read(path: Path) -> Key | None:

@@ -4,19 +4,18 @@ import hashlib
 import secrets
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from policies.audit.keys import KeyRing, KeyTrouble
 from policies.audit.record import GENESIS, AgentFacts, Record, canonical, commit
 from policies.audit.signer import Refused, Signer, last_checkpoint, rotation_text
-from policies.book import now_text
+from policies.book import driver, now_text
 from policies.people import SYSTEM, Caller
-from policies.tables import audit, audit_checkpoints, audit_originals
 
-# Made once: putting a statement together takes longer than running it.
-_SIGNED = select(func.max(audit_checkpoints.c.size)).scalar_subquery().label("signed")
-_END = select(audit.c.seq, audit.c.hash, _SIGNED).order_by(audit.c.seq.desc()).limit(1)
-_ADD, _ADD_ORIGINAL = audit.insert(), audit_originals.insert()
+# Text for the driver itself: the wrapping of a statement takes ten times as long as running it.
+_END = "SELECT seq, hash, (SELECT max(size) FROM audit_checkpoints) FROM audit ORDER BY seq DESC LIMIT 1"
+_ADD = "INSERT INTO audit (seq, hash, kind, call_id, record) VALUES (?, ?, ?, ?, ?)"
+_ADD_ORIGINAL = "INSERT INTO audit_originals (seq, salt, original) VALUES (?, ?, ?)"
 
 
 class AuditLog:
@@ -43,18 +42,21 @@ class AuditLog:
         if signer is not None:
             self.settle(conn, quick=True)
             key = signer.id_of(signer.key(conn))
+        raw = driver(conn)
         seq, prev, signed = self._end(conn)
         seq += 1
         promise = None
         if record.args is not None:
             salt, original = secrets.token_bytes(32), canonical(dict(record.args))
             promise = commit(salt, original)
-            conn.execute(_ADD_ORIGINAL, {"seq": seq, "salt": salt, "original": original})
+            raw.execute(_ADD_ORIGINAL, (seq, salt, original))
         stored = canonical(record.shape(seq, now_text(moment), self.origin, prev, promise, key, self.agent), floats=False)
-        conn.execute(_ADD, {
-            "seq": seq, "hash": hashlib.sha256(stored).hexdigest(), "kind": record.kind, "call_id": record.call_id, "record": stored})
-        if signer is not None and seq - signed >= self.every:
-            self._sign(conn, signer, moment)
+        digest = hashlib.sha256(stored).hexdigest()
+        raw.execute(_ADD, (seq, digest, record.kind, record.call_id, stored))
+        if signer is not None:
+            signer.add(seq, digest, stored)
+            if seq - signed >= self.every:
+                self._sign(conn, signer, moment)
         return seq
 
     def seal(self, conn: Connection, now: datetime, *, after_s: float = 0) -> bytes | None:
@@ -92,8 +94,8 @@ class AuditLog:
         return seq
 
     def _end(self, conn: Connection) -> tuple[int, str, int]:
-        last = conn.execute(_END).one_or_none()
-        return (0, GENESIS, 0) if last is None else (last.seq, last.hash, last.signed or 0)
+        last = driver(conn).execute(_END).fetchone()
+        return (0, GENESIS, 0) if last is None else (last[0], last[1], last[2] or 0)
 
     def _sign(self, conn: Connection, signer: Signer, now: datetime) -> bytes | None:
         """Sign, or set the alarm and say so in the log once: a log that cannot be signed still has to record."""

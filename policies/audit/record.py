@@ -1,13 +1,13 @@
 """One audit record, version 1: its fields, and the canonical bytes that are hashed and kept."""
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import orjson
 import rfc8785
 
 from policies.people import Caller
@@ -22,7 +22,6 @@ Status = Literal["ok", "error", "timeout", "unknown", "denied", "not_started"]
 
 _PLAIN = re.compile(r"[\w.@:/+\-<>, ]{0,120}")
 _MAX_SAFE = 2**53 - 1
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +107,33 @@ class Record:
 def canonical(value: Any, *, floats: bool = True) -> bytes:
     """RFC 8785 bytes. Raises ValueError on NaN, on integers beyond 2^53, on lone surrogates, and without `floats` on those."""
     try:
-        # The C encoder is ten times as fast, and gives the same bytes where there is no float, no huge integer and no odd key.
+        # A hundred times as fast, and the same bytes where there is no float, no huge integer and no odd key.
         if _simple(value):
-            return _ENCODE(value).encode()
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         if not floats and _has_float(value):
             raise ValueError("a record holds no float")
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, orjson.JSONEncodeError, ValueError, RecursionError) as error:
         raise ValueError(f"not canonical JSON: {error}") from error
 
 
 def _simple(value: Any) -> bool:
     rest = [value]
-    while rest:
-        one = rest.pop()
+    for one in rest:  # grows as it goes
         kind = type(one)
         if kind is str or one is None or kind is bool:
             continue
         if kind is dict:
-            for name in one:
-                # RFC 8785 sorts names by UTF-16 units, Python by code points: the same below the surrogates.
-                if type(name) is not str or (not name.isascii() and max(name) >= "\ud800"):
-                    return False
-            rest.extend(one.values())
+            # RFC 8785 sorts names by UTF-16 units, Python by code points: the same below the surrogates.
+            try:
+                names = "".join(one)
+            except TypeError:
+                return False
+            if not names.isascii() and max(names) >= "\ud800":
+                return False
+            rest += one.values()
         elif kind is list or kind is tuple:
-            rest.extend(one)
+            rest += one
         elif kind is not int or not -_MAX_SAFE <= one <= _MAX_SAFE:
             return False
     return True

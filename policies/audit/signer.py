@@ -2,17 +2,22 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, Transaction, func, select
+from sqlalchemy import Connection, Transaction, func, select
 
 from policies.audit.checkpoint import BadNote, Checkpoint, open_note, sign_note, split_note
 from policies.audit.keys import Key, KeyRing, KeyTrouble, key_id
-from policies.audit.merkle import fold, grow
-from policies.book import now_text
+from policies.audit.merkle import fold, grow, leaf
+from policies.book import driver, now_text
 from policies.tables import audit, audit_checkpoints
 
-_LAST = select(audit_checkpoints).order_by(audit_checkpoints.c.size.desc()).limit(1)
+# Text for the driver itself, as in the log: a signature comes with every hundredth append.
+_LAST = "SELECT size, root, key_id, note, frontier, at FROM audit_checkpoints WHERE size < ? ORDER BY size DESC LIMIT 1"
+_ROOT = "SELECT root FROM audit_checkpoints WHERE size = ?"
+_ADD = "INSERT INTO audit_checkpoints (size, root, key_id, note, frontier, at) VALUES (?, ?, ?, ?, ?, ?)"
+_HASHES = "SELECT seq, hash FROM audit WHERE seq > ? ORDER BY seq"
+_RECORDS = "SELECT seq, hash, record FROM audit WHERE seq > ? ORDER BY seq"
 
 
 class Refused(Exception):
@@ -21,6 +26,17 @@ class Refused(Exception):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Signed(NamedTuple):
+    """One row of audit_checkpoints."""
+
+    size: int
+    root: str
+    key_id: str
+    note: bytes
+    frontier: bytes
+    at: str
 
 
 class Signer:
@@ -34,9 +50,13 @@ class Signer:
         """The code of a refusal that the log does not name yet."""
         self._seen: Transaction | None = None
         self._stale, self._started = True, False
-        self._mine = (b"", b"")
+        self._mine, self._size = (b"", b""), 0
         """The last note that this process signed, and its frontier: what the book holds unchanged needs no second look."""
         self._ids: dict[bytes, str] = {}
+        self._tree: tuple[list[bytes], list[tuple[int, str]]] | None = None
+        """The frontier as it grew with each append after `_mine`, and the numbers and hashes of those; None where that is not known."""
+        self._known: tuple[bytes, Checkpoint] | None = None
+        """`last.checkpoint` as it was read last."""
 
     def settle(self, conn: Connection, *, quick: bool = False) -> None:
         """Take outside the book what an earlier transaction has committed: the last checkpoint, a rotated key.
@@ -90,28 +110,38 @@ class Signer:
         """Sign everything there is; None when nothing is new. Raises Refused when it does not follow from what was signed."""
         last = last_checkpoint(conn)
         self._check(conn, last)
-        frontier, size = frontier_of(last)
-        signed = size
-        rows = conn.execute(select(audit.c.seq, audit.c.hash, audit.c.record).where(audit.c.seq > size).order_by(audit.c.seq))
-        for row in rows:
-            if row.seq != size + 1 or hashlib.sha256(row.record).hexdigest() != row.hash:
-                raise Refused("record_differs", f"Record {size + 1} is not what was written. Run `python -m ui audit verify`.")
-            size = grow(frontier, size, hashlib.sha256(b"\0" + row.record).digest())
-        if size == signed:
+        fresh = driver(conn).execute(_HASHES, (0 if last is None else last.size,)).fetchall()
+        if not fresh:
             return None
+        # Hashed as it was appended, or now: a rollback, a start and a foreign hand show in the numbers and hashes.
+        grown = last is not None and (last.note, last.frontier) == self._mine and self._tree is not None and self._tree[1] == fresh
+        frontier = self._tree[0] if grown and self._tree is not None else _grown(conn, last)
+        size = fresh[-1][0]
         found, key = Checkpoint(self.origin, size, fold(frontier)), self.key(conn)
         note, peaks = sign_note(found.text(), key, self.origin), b"".join(frontier)
-        conn.execute(audit_checkpoints.insert().values(
-            size=size, root=found.root.hex(), key_id=self.id_of(key), note=note, frontier=peaks, at=now_text(now)))
-        self._stale, self._mine = True, (note, peaks)
+        driver(conn).execute(_ADD, (size, found.root.hex(), self.id_of(key), note, peaks, now_text(now)))
+        self._stale, self._mine, self._tree, self._size = True, (note, peaks), (frontier, []), size
         return note
 
-    def _check(self, conn: Connection, last: Row[Any] | None) -> None:
+    def add(self, seq: int, digest: str, record: bytes) -> None:
+        """Grow the tree by a record that is being appended, so that a signature need not hash a hundred at once."""
+        if self._tree is None:
+            return
+        if seq != self._size + 1 or self.alarm:
+            self._tree = None  # something was rolled back: the next signature reads the book
+            return
+        frontier, fresh = self._tree
+        self._size = grow(frontier, self._size, leaf(record))
+        fresh.append((seq, digest))
+
+    def _check(self, conn: Connection, last: Signed | None) -> None:
         kept = self.keys.remembered()
         if kept is not None:
-            known = _parse(kept)
-            row = conn.execute(select(audit_checkpoints.c.root).where(audit_checkpoints.c.size == known.size)).one_or_none()
-            if known.origin != self.origin or row is None or row.root != known.root.hex():
+            if self._known is None or self._known[0] != kept:
+                self._known = kept, _parse(kept)
+            known = self._known[1]
+            row = driver(conn).execute(_ROOT, (known.size,)).fetchone()
+            if known.origin != self.origin or row is None or row[0] != known.root.hex():
                 raise Refused("not_what_was_signed", (
                     f"The book does not hold the checkpoint over {known.size} records that {self.keys.folder / 'last.checkpoint'} "
                     f"keeps: it is an older copy, or it was changed. Run `python -m ui audit verify`; after restoring a backup on "
@@ -147,9 +177,20 @@ def _parse(note: bytes) -> Checkpoint:
         raise Refused("unreadable", f"last.checkpoint cannot be read: {error} Restore the folder of keys from a backup.") from error
 
 
-def last_checkpoint(conn: Connection) -> Row[Any] | None:
-    """The newest row of audit_checkpoints."""
-    return conn.execute(_LAST).one_or_none()
+def last_checkpoint(conn: Connection, below: int = 2**63 - 1) -> Signed | None:
+    """The newest checkpoint that the book has, over fewer than `below` records."""
+    row = driver(conn).execute(_LAST, (below,)).fetchone()
+    return None if row is None else Signed(*row)
+
+
+def _grown(conn: Connection, last: Signed | None) -> list[bytes]:
+    """The frontier over everything the book holds, from the last checkpoint on. Raises Refused when a record does not fit its hash."""
+    frontier, size = frontier_of(last)
+    for seq, digest, record in driver(conn).execute(_RECORDS, (size,)):
+        if seq != size + 1 or hashlib.sha256(record).hexdigest() != digest:
+            raise Refused("record_differs", f"Record {size + 1} is not what was written. Run `python -m ui audit verify`.")
+        size = grow(frontier, size, leaf(record))
+    return frontier
 
 
 def signed_size(conn: Connection) -> int:
@@ -157,7 +198,7 @@ def signed_size(conn: Connection) -> int:
     return conn.execute(select(func.max(audit_checkpoints.c.size))).scalar_one() or 0
 
 
-def frontier_of(row: Row[Any] | None) -> tuple[list[bytes], int]:
+def frontier_of(row: Signed | None) -> tuple[list[bytes], int]:
     """The frontier that a checkpoint is kept with, and its size."""
     if row is None:
         return [], 0

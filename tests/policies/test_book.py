@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,25 @@ def test_a_reader_sees_one_moment_and_cannot_write(home: Home) -> None:
 def test_a_write_inside_a_write_is_an_error_not_a_standstill(home: Home) -> None:
     with pytest.raises(RuntimeError, match="wait for itself"):
         home.book.write(lambda conn: home.book.write(put("x")))
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["nobody else writes", "another write is at work"])
+def test_an_interrupted_write_leaves_nothing_and_the_next_one_works(home: Home, busy: bool) -> None:
+    gate = threading.Event()
+    if busy:
+        home.book.submit(lambda conn: gate.wait(30))
+
+    def interrupted(conn: Connection) -> None:
+        put("half")(conn)
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(home.book.write, interrupted)
+        gate.set()
+        with pytest.raises(KeyboardInterrupt):
+            writing.result()
+    home.book.write(put("a"))
+    assert home.book.read(keys) == {"a"}
 
 
 def test_after_the_end_nothing_is_accepted(home: Home) -> None:

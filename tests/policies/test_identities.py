@@ -100,6 +100,14 @@ def test_a_person_may_have_several_accounts_and_lose_one(known: Identities) -> N
     assert [one.provider for one in known.list("ann")] == ["teams", "web_oidc"] and known.person_of("slack", ANN) is None
 
 
+def test_only_the_account_that_is_named_is_unlinked_not_its_namesake_elsewhere(known: Identities) -> None:
+    known.link(known.make_code("ann"), "slack", ANN, "slack")
+    known.link(known.make_code("bob"), "web_oidc", ANN, "web")
+    assert not known.unlink("teams", ANN)
+    assert known.unlink("slack", ANN)
+    assert (known.person_of("slack", ANN), known.person_of("web_oidc", ANN)) == (None, "bob")
+
+
 @pytest.mark.parametrize(("person", "why"), [("robot", "service account"), ("nobody", "not known"), ("former", "not known"),
                                              ("system", "not known")])
 def test_who_cannot_be_linked(person: str, why: str, home: Home, known: Identities) -> None:

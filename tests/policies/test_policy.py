@@ -169,6 +169,15 @@ def test_no_code_of_ours_writes_a_policy_file() -> None:
     assert not any(word in text for word in ("write_", "open(", "unlink", "replace(path"))
 
 
+def test_an_attribute_that_may_be_missing_is_refused_even_where_no_rule_reads_it() -> None:
+    schema = SCHEMA.replace('"solo": Bool', '"gift"?: Bool,\n    "solo": Bool')
+    assert cedarpy.validate_policies(RULES, cedarpy.Schema.from_str(schema)).validation_passed
+    assert lint(RULES, schema) == ["rules.cedarschema: every attribute must be required"]
+    with pytest.raises(ValueError, match="every attribute must be required"):
+        Rules.parse(RULES, schema)
+    assert lint(RULES, SCHEMA + "// why not?\n") == []
+
+
 def test_a_rule_without_an_id_is_refused() -> None:
     with pytest.raises(ValueError, match="without @id"):
         Rules.parse(RULES + "permit (principal is Person, action == Action::\"READ\", resource) when { context.solo };", SCHEMA)

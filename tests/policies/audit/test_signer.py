@@ -1,5 +1,6 @@
 """Signing: every so many records, never two stories about one size, and a key that changes hands in the open."""
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -250,3 +251,16 @@ def test_what_was_signed_can_be_neither_changed_nor_deleted_through_the_book(sig
         with pytest.raises(sqlite3.IntegrityError, match="stays as it is"):
             raw.execute(words)
     raw.close()
+
+
+def test_a_record_changed_with_its_hash_before_it_was_signed_is_not_signed(signed: Signed) -> None:
+    signed.add(3)
+    raw = plunder(signed.path)
+    (record,) = raw.execute("SELECT record FROM audit WHERE seq = 26").fetchone()
+    forged = record.replace(b"allowed", b"refused")
+    assert forged != record
+    raw.execute("UPDATE audit SET record = ?, hash = ? WHERE seq = 26", (forged, hashlib.sha256(forged).hexdigest()))
+    raw.commit()
+    raw.close()
+    signed.seal()
+    assert "Record 26 is not what was written" in signed.log.alarm
