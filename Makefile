@@ -46,8 +46,9 @@ hammer: ## the long forms of the audit log's tests: 500 kills, every byte, a mil
 newcomer: ## clone into an empty folder with an empty home, follow the README, time each milestone
 	@$(PYTHON) -m install newcomer $(NEWCOMER)
 
-faults: ## the long forms of the engine's fault tests: the bundled model killed at random steps and resumed
+faults: ## the long forms of the fault tests: every point, every call, the bundled model killed at random steps and resumed
 	@$(PYTHON) -m install checks
+	LUTHIER_FAULTS=1 $(CHAT) -m pytest tests/faults
 	LUTHIER_FAULTS=1 $(ENGINE) -m pytest tests/engine/test_killed.py -W "ignore:Unknown config option"
 
 locks: ## write locks/*.txt anew from locks/*.in

@@ -54,7 +54,8 @@ def _open(settings: Settings, home: Path, lock: HomeLock) -> Door:
 def build_places(settings: Settings) -> Places:
     """Where things lie, from the settings."""
     given = {"bundled": settings.bundled} if settings.bundled else {}
-    return Places(root=settings.root, home=settings.home, data=settings.data_folders(), accelerator=settings.engine(), **given)
+    return Places(root=settings.root, home=settings.home, data=settings.data_folders(), accelerator=settings.engine(),
+                  machine_lock=settings.machine_lock(), **given)
 
 
 def build_workshop(door: Door, brain: Brain | None = None) -> Workshop:

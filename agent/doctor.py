@@ -4,6 +4,7 @@ import shutil
 import sys
 from typing import Any
 
+from agent import notifying
 from agent.brain.brain import Brain
 from agent.brain.choose import offers
 from agent.door import Door
@@ -35,6 +36,7 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         problems.append({"what": brain.problem, "remedy": "The command assistant answers meanwhile."})
     for name in unknown_settings():
         problems.append({"what": f"{name} is no setting of Luthier", "remedy": "Check the spelling; README.md lists the settings."})
+    problems += notifying.problems(door.book, door.secrets, settings.notify)
     free = shutil.disk_usage(settings.home).free
     if free < 5 * 1024**3:
         problems.append(
@@ -62,6 +64,7 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         else "Requests are approved by someone else.",
         "policy": policy,
         "record": record | {"witnesses": [f"{each['witness']}: the first {each['size']} records" for each in record["witnesses"]]},
+        "notify": settings.notify if notifying.SECRET in door.secrets.list() else "no address is kept",
         "approvals_waiting": len(door.gateway.pending()),
         "disk_free_bytes": free,
         "tools": sorted(door.toolbox.tools),

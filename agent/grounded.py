@@ -9,6 +9,8 @@ from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 
 _WORD = re.compile(r"[^\W_]+(?:[._/@-][^\W_]+)*", re.UNICODE)
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?")
+_MEASURED = re.compile(r"[a-z_]+=[\d.e,-]+|\d+(?:\.\d+)?[smh]")
+"""A sweep or a time: numbers in the form that a tool takes, said when its numbers were."""
 
 
 def ground(raw: Mapping[str, Any], schema: Mapping[str, Any], messages: Sequence[AnyMessage]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -42,6 +44,8 @@ def _is_said(value: Any, said: str, numbers: set[str]) -> bool:
             return _plain(float(value)) in numbers or _plain(float(value) * 100) in numbers
         case str():
             text = value.strip().lower()
+            if _MEASURED.fullmatch(text):
+                return all(_plain(float(each)) in numbers for each in _NUMBER.findall(text))
             words = _WORD.findall(text)
             return text in said or (bool(words) and all(word in said for word in words))
         case list() | tuple():

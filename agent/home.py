@@ -46,7 +46,12 @@ class HomeLock:
         """Take the lock, or raise ToolFailed (kind `locked`) that names the process that has it."""
         if self._fd is not None:
             return self
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ToolFailed(
+                "The home cannot be used", f"{self._path}: {error.strerror}.", "Set LUTHIER_HOME to a folder that you can write.",
+            ) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

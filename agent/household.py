@@ -47,7 +47,9 @@ class Household:
         """A new person or service account. Raises ToolFailed for a bad or a known id, an unknown role, or a caller who is no owner."""
         what = f"{person[:40]!r} was not added"
         self._must_own(what, caller)
-        if not NAME.fullmatch(person) or person in (OWNER, SYSTEM):
+        if person in (OWNER, SYSTEM):
+            raise ToolFailed(what, "this id is Luthier's own.", "Choose another id, for example `ann`; the name may be anything.")
+        if not NAME.fullmatch(person):
             raise ToolFailed(what, "an id is up to 40 small letters, digits, dots, dashes and underscores, and begins with a letter.",
                              "Choose such an id, for example `ann`; the name may be anything.")
         if self._door.people.get(person) is not None:

@@ -68,7 +68,7 @@ class NoticeBook:
         run_id: str | None = None,
         approval_id: str | None = None,
     ) -> None:
-        """Keep one notice; a second of the same kind about the same approval is the same notice."""
+        """Keep one notice; a second of the same kind about the same approval, or the same sweep, is the same notice."""
         row = {
             "thread": thread,
             "kind": kind,
@@ -91,7 +91,9 @@ class NoticeBook:
     def waiting(self) -> list[Told]:
         """All notices that no brain has heard yet, oldest first."""
         rows = self._book.read(
-            lambda conn: conn.execute(select(notices).where(notices.c.delivered_at.is_(None)).order_by(notices.c.id)).all()
+            lambda conn: conn.execute(
+                select(notices).where(notices.c.delivered_at.is_(None), notices.c.thread != "").order_by(notices.c.id)
+            ).all()
         )
         told = []
         for row in rows:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -52,7 +53,15 @@ class Settings(BaseModel):
     brain: str = Field(default="", description="`provider:model` (openai, azure_openai, anthropic, ollama); empty: the command assistant.")
     accelerator: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Which training environment is used.")
     torch_index: str = Field(default="", description="Package index that set-up takes torch from; empty: the one pip is configured with.")
+    notify: Literal["off", "ends", "all"] = Field(
+        default="ends",
+        description="Which ends of runs are told outside, where the secret NOTIFY holds an address: `ends`, `all` (stops, too) or `off`.",
+    )
     database_url: str = Field(default="", description="Database of the book; empty: SQLite in the home.")
+    runtime: Path | None = Field(
+        default=None,
+        description="Folder of the lock by which all homes of one user share this machine; default: the user's runtime folder.",
+    )
     bundled: Path | None = Field(default=None, description="Folder of the bundled model; default `.bundled` in the project.")
     root: Path = Field(default_factory=lambda: Path(__file__).resolve().parent.parent, description="The project's folder.")
     provider: Mapping[str, SecretStr] = Field(default_factory=dict, repr=False, description="The providers' own variables as found.")
@@ -65,6 +74,8 @@ class Settings(BaseModel):
         given: dict[str, object] = {name: text[name] for name in ("host", "public_url", "torch_index", "database_url") if name in text}
         if "home" in text:
             given["home"] = _folder("LUTHIER_HOME", text["home"])
+        if "runtime" in text:
+            given["runtime"] = _folder("LUTHIER_RUNTIME", text["runtime"])
         if "bundled" in text:
             given["bundled"] = _folder("LUTHIER_BUNDLED", text["bundled"])
         if "data" in text:
@@ -75,6 +86,8 @@ class Settings(BaseModel):
             given["brain"] = _brain(text["brain"])
         if "accelerator" in text:
             given["accelerator"] = _accelerator(text["accelerator"])
+        if "notify" in text:
+            given["notify"] = _notify(text["notify"])
         given["provider"] = {name: SecretStr(found[name]) for name in PROVIDER_VARIABLES if found.get(name)}
         settings = cls.model_validate(given)
         settings.check_host()
@@ -106,6 +119,13 @@ class Settings(BaseModel):
         if self.accelerator != "auto":
             return self.accelerator
         return "cuda" if (self.root / ".engine-cuda" / "bin" / "python").exists() else "cpu"
+
+
+    def machine_lock(self) -> Path:
+        """The lock of this machine's one place to train, by device: the same for all homes of this user."""
+        runtime = Path(f"/run/user/{os.getuid()}")
+        shared = runtime / "luthier" if os.access(runtime, os.W_OK) else Path(tempfile.gettempdir()) / f"luthier-{os.getuid()}"
+        return (self.runtime or shared) / f"machine-{self.engine()}.lock"
 
 
 def unknown_settings(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -153,5 +173,13 @@ def _accelerator(text: str) -> str:
     if text not in ("auto", "cpu", "cuda"):
         raise SettingsError(
             "LUTHIER_ACCELERATOR cannot be used", f"{text!r} is none of auto, cpu, cuda.", "Choose one of these, or leave it unset."
+        )
+    return text
+
+
+def _notify(text: str) -> str:
+    if text not in ("off", "ends", "all"):
+        raise SettingsError(
+            "LUTHIER_NOTIFY cannot be used", f"{text!r} is none of off, ends, all.", "Choose one of these, or leave it unset."
         )
     return text

@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from agent.events import Event, Notice, RunShown, TextDone
+from agent.events import Event, Notice, RunShown, TextDone, ToolEnded
 
 BACKLOG = 200
 _KEPT = (Notice, RunShown, TextDone)
 """What a face that comes later still wants to hear; cards it asks for by `pending`, and deltas are covered by the whole text."""
+TABLE = "compare_runs"
+"""The one tool whose result is kept as well: a sweep that ended while nobody looked ends with its table all the same."""
 
 
 class Threads:
@@ -81,5 +83,5 @@ class Threads:
         for ear, queue in ears:
             if ear != but:
                 queue.put_nowait(event)
-        if not ears and but is None and isinstance(event, _KEPT):
+        if not ears and but is None and (isinstance(event, _KEPT) or (isinstance(event, ToolEnded) and event.tool == TABLE)):
             self._unheard.setdefault(event.thread, deque(maxlen=BACKLOG)).append(event)

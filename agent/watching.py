@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from agent.door import Hands, LogLines, RunFacts
+from agent.door import Hands, LogLines, LogMore, RunFacts
 from policies.people import SEES_ALL, Caller
 from policies.tool import ToolFailed
 
-PAUSE_S = 0.5
-"""Between two looks at a run's folder; well below four writes a second."""
+PAUSE_S = 0.25
+"""Between two looks at a run's folder: four a second, each of which costs little where nothing came."""
 ENDED = frozenset({"finished", "failed", "cancelled", "interrupted", "lost"})
 
 
@@ -28,18 +28,34 @@ class Watching:
         view = self._hands.run_view(run_id)
         return view if view is not None and (view.owner == caller.person or self._role(caller.person) in SEES_ALL) else None
 
+    async def report(self, run_id: str, caller: Caller) -> dict[str, Any] | None:
+        """Everything known of one run, for its page; None where `run` gives None."""
+        if await asyncio.to_thread(self.run, run_id, caller) is None:
+            return None
+        return await asyncio.to_thread(self._hands.report, run_id)
+
     async def log(self, run_id: str, caller: Caller, offset: int | None = None, lines: int | None = None) -> LogLines:
         """Redacted output from a byte offset on, or the last lines. Raises ToolFailed when there is no such run."""
         await self._wanted(run_id, caller)
         return await asyncio.to_thread(self._hands.log, run_id, offset=offset, lines=lines)
 
-    async def watch(self, run_id: str, caller: Caller, offset: int = 0) -> AsyncIterator[dict[str, Any]]:
+    async def follow_log(self, run_id: str, caller: Caller, mark: str = "") -> LogMore:
+        """What the run's log has beyond a mark. Raises ToolFailed when there is no such run."""
+        await self._wanted(run_id, caller)
+        return await asyncio.to_thread(self._hands.follow_log, run_id, mark)
+
+    async def watch(self, run_id: str, caller: Caller, offset: int | None = 0) -> AsyncIterator[dict[str, Any]]:
         """The run's events from a byte offset on as they come, each followed by `{"kind": "view", "offset", "view"}` when it changed.
 
-        Ends after the last view of a run that has ended. Raises ToolFailed when there is no such run.
+        Without an offset it begins with `{"kind": "curves", "train", "eval"}`, what a chart needs of all events so far, and goes on
+        after them. Ends after the last view of a run that has ended. Raises ToolFailed when there is no such run.
         """
         seen: dict[str, Any] | None = None
         over = False
+        if offset is None:
+            await self._wanted(run_id, caller)
+            train, held_out, offset = await asyncio.to_thread(self._hands.curves, run_id)
+            yield {"kind": "curves", "train": train, "eval": held_out}
         while True:
             view = (await self._wanted(run_id, caller)).as_json()
             events, offset = await asyncio.to_thread(self._hands.watch, run_id, offset)

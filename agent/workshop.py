@@ -16,14 +16,16 @@ from agent.archive import Archive
 from agent.brain.brain import Badge, Brain
 from agent.context import TurnContext
 from agent.doctor import examine
-from agent.door import Door, LogLines, RunFacts
+from agent.door import Door, LogLines, LogMore, RunFacts
+from agent.endings import Endings
 from agent.events import ApprovalChanged, ApprovalWanted, Event, Problem, RunShown, ToolEnded, TurnEnded
 from agent.graph import build_graph
 from agent.household import Household
 from agent.inbox import Inbox
 from agent.links import Links
 from agent.memory import open_memory, prune
-from agent.notices import NoticeBook, Told, add_outcome, add_run_end
+from agent.notices import NoticeBook, Told, add_outcome
+from agent.notifying import Notifier
 from agent.records import Records
 from agent.refusal import refuse_words
 from agent.registering import keep_upload, register_model
@@ -50,6 +52,8 @@ class Workshop:
         self.door, self._brain, self._look_s, self._sweep_s = door, brain, look_s, sweep_s
         self._threads = Threads()
         self._telling = Telling(NoticeBook(door.book), self._hear, self._begin)
+        self._endings = Endings(door, self._telling)
+        self.notifying = Notifier(door.book, door.secrets, door.settings.notify, door.gateway.note)
         self._links = Links(door.book)
         self.household, self.inbox = Household(door, self._links), Inbox(door)
         self.records, self.archive, self.rulebook = Records(door), Archive(door), Rulebook(door)
@@ -69,7 +73,8 @@ class Workshop:
         await self.door.gateway.recover()
         self._telling.wake()
         self._begin(self._telling.loop())
-        self._begin(self._every(self._look_s, self._look, self._hurry))
+        self._begin(self._every(self._look_s, self._endings.look, self._hurry))
+        self._begin(self._every(self._look_s, self.notifying.round, asyncio.Event()))
         self._begin(self._every(self._sweep_s, self.door.gateway.sweep, asyncio.Event()))
         self._begin(self._every(self._sweep_s, self.archive.tell_witnesses, asyncio.Event()))
 
@@ -145,13 +150,21 @@ class Workshop:
         """One run of the caller's, as faces show it."""
         return self._watching.run(run_id, caller)
 
-    def watch(self, run_id: str, caller: Caller, offset: int = 0) -> AsyncIterator[dict[str, Any]]:
+    async def report(self, run_id: str, caller: Caller) -> dict[str, Any] | None:
+        """Everything known of one run of the caller's, for its page."""
+        return await self._watching.report(run_id, caller)
+
+    def watch(self, run_id: str, caller: Caller, offset: int | None = 0) -> AsyncIterator[dict[str, Any]]:
         """A run's events and views as they come; see `agent.watching`."""
         return self._watching.watch(run_id, caller, offset)
 
     async def log(self, run_id: str, caller: Caller, offset: int | None = None, lines: int | None = None) -> LogLines:
         """A run's redacted output."""
         return await self._watching.log(run_id, caller, offset, lines)
+
+    async def follow_log(self, run_id: str, caller: Caller, mark: str = "") -> LogMore:
+        """What a run's redacted output has beyond a mark."""
+        return await self._watching.follow_log(run_id, caller, mark)
 
     async def upload(self, name: str, content: bytes, caller: Caller) -> str:
         """Keep a dataset that came through a face; returns its reference. Raises ToolFailed."""
@@ -254,18 +267,13 @@ class Workshop:
         if await asyncio.to_thread(add_outcome, self._telling.notices, approval, answer):
             self._telling.wake()
 
-    async def _look(self) -> None:
-        news = await asyncio.to_thread(self.door.toolbox.reconcile)
-        kept = [await asyncio.to_thread(add_run_end, self._telling.notices, each) for each in news]
-        if any(kept):
-            self._telling.wake()
-
     async def _hear(self, thread: str, person: str, told: Sequence[Told]) -> None:
         """A turn that begins with notices: it acts for the person whom they concern."""
         last = self._via.get(thread)
         caller = last if last and last.person == person else Caller(person, "web", auth="notice", thread=thread)
         context = TurnContext(caller, thread, secrets.token_hex(6))
-        await self._turn(context, [each.message() for each in told], "", None, [each.event() for each in told])
+        first, heard = await self._endings.tables(thread, context.turn, told, caller)
+        await self._turn(context, [each.message() for each in heard], "", None, first)
 
     async def _every(self, pause_s: float, work: Callable[[], Coroutine[Any, Any, Any]], hurry: asyncio.Event) -> None:
         while True:

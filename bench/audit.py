@@ -1,6 +1,8 @@
 """`python -m bench.audit`: how fast the audit log is verified, and what an append costs beside a raw sync of the same disk."""
 
+import hashlib
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Sequence
@@ -8,6 +10,7 @@ from pathlib import Path
 
 from bench.figure import Figure, median, show
 from policies.audit.record import Record
+from policies.book import BATCH
 from tests.hammer import blank, fill, verified
 from tests.policies.audit.logs import OWNER, Signed, open_log
 
@@ -47,12 +50,38 @@ def wal_bytes(log: Signed) -> int:
     return max(4096, wal.stat().st_size - before)
 
 
+class Bare:
+    """SQLite by itself, in a copy of a book, with the same durability: what no program that keeps its log there can be quicker than."""
+
+    def __init__(self, book: Path, path: Path) -> None:
+        source, self._raw = sqlite3.connect(book), sqlite3.connect(path, isolation_level=None)
+        source.backup(self._raw)
+        source.close()
+        for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+            self._raw.execute(f"PRAGMA {pragma}")
+        self._last, self._stored = self._raw.execute("SELECT seq, record FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
+
+    def commit(self, count: int) -> float:
+        """Insert so many rows of an ordinary record's size in one transaction; returns the seconds it took."""
+        numbers = range(self._last + 1, self._last + 1 + count)
+        rows = [(number, hashlib.sha256(b"%d" % number).hexdigest(), "outcome", "c" * 32, self._stored) for number in numbers]
+        self._last += count
+        began = time.perf_counter()
+        self._raw.execute("BEGIN IMMEDIATE")
+        for row in rows:
+            self._raw.execute("INSERT INTO audit (seq, hash, kind, call_id, record) VALUES (?, ?, ?, ?, ?)", row)
+        self._raw.execute("COMMIT")
+        return time.perf_counter() - began
+
+
 def append_pace(folder: Path) -> list[Figure]:
     """Appends one at a time and in groups, and the same bytes written and synced raw, in turns on the same disk."""
     log = open_log(folder, blank(folder))
     size = wal_bytes(log)
     fill(log, 3000)  # from here on SQLite writes its log over blocks that are there already
-    raw, single = list[float](), list[float]()
+    floor, raw, bare, single = Bare(log.path, folder / "bare.sqlite"), list[float](), list[float](), list[float]()
+    for _ in range(1000):  # as with the book: over blocks that are there already
+        floor.commit(1)
     # Raw, the same: over blocks that are there already.
     handle = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT, 0o600)
     block, places = b"x" * size, 64
@@ -63,6 +92,7 @@ def append_pace(folder: Path) -> list[Figure]:
         os.pwrite(handle, block, turn % places * size)
         os.fdatasync(handle)
         raw.append(time.perf_counter() - began)
+        bare.append(floor.commit(1))
         began = time.perf_counter()
         log.book.write(lambda conn: log.log.append(conn, RECORD))
         single.append(time.perf_counter() - began)
@@ -72,13 +102,18 @@ def append_pace(folder: Path) -> list[Figure]:
         done.result()
     grouped, alone = GROUPED / (time.perf_counter() - began), SINGLE / sum(single)
     log.book.close()
+    bare_grouped = GROUPED / sum(floor.commit(BATCH) for _ in range(GROUPED // BATCH))
     note = f"{size} bytes a time: raw {median(raw) * 1000:.2f} and {high(raw) * 1000:.2f} ms, append {median(single) * 1000:.2f} and " \
            f"{high(single) * 1000:.2f} ms (p50, p99), {SINGLE} in turns"
     return [
         Figure("audit: durable append / raw fdatasync, p50", median(single) / median(raw), "×", 2, note=note),
         Figure("audit: the same, p99", high(single) / high(raw), "×", 2),
         Figure("audit: appends one at a time", alone, "records/s"),
-        Figure("audit: grouped / one at a time", grouped / alone, "×", 10, "higher", f"{grouped:.0f} records/s, up to 64 in a commit"),
+        Figure("audit: grouped / one at a time", grouped / alone, "×", 10, "higher", f"{grouped:.0f} records/s, up to {BATCH} in a commit"),
+        Figure("audit: bare SQLite / raw fdatasync, p50", median(bare) / median(raw), "×",
+               note=f"the floor, in the same turns: the row alone, nothing of ours; p99 {high(bare) / high(raw):.2f} ×"),
+        Figure("audit: bare SQLite, grouped / one at a time", bare_grouped * sum(bare) / SINGLE, "×",
+               note=f"{bare_grouped:.0f} rows/s, {BATCH} in a commit: what grouping can win on this disk"),
     ]
 
 

@@ -1,6 +1,6 @@
 """`python -m bench.run [GROUP …]`: every group of figures, each in a process of its own, and one table of all.
 
-Groups: server, turn, runs, stages, policy, gate, audit, qlora, lora, answers, seeds, stop.
+Groups: server, turn, runs, live, stages, policy, gate, audit, serving, qlora, lora, answers, seeds, stop, killed, faults.
 """
 
 import json
@@ -12,11 +12,11 @@ from typing import Any
 
 from bench.figure import ROOT, Figure, machine, table, versions
 
-OURS = ("server", "turn", "runs", "stages", "policy", "gate", "audit")
+OURS = ("server", "turn", "runs", "live", "stages", "policy", "gate", "audit", "serving", "faults")
 """Modules of `bench` that print their figures as JSON on the last line."""
 PAIRS = {"qlora": 1.05, "lora": 1.20}
 """Method → the limit of cpu-seconds a step against a bare script."""
-GROUPS = (*OURS, *PAIRS, "answers", "seeds", "stop")
+GROUPS = (*OURS, *PAIRS, "answers", "seeds", "stop", "killed")
 
 
 def last_line(command: Sequence[str]) -> Any:
@@ -40,6 +40,8 @@ def measure(group: str) -> list[Figure]:
             return seeds(last_line([engine, "bench/engine_seeds.py"]))
         if group == "stop":
             return stops(last_line([engine, "bench/engine_stop.py"]))
+        if group == "killed":
+            return kills(last_line([engine, "bench/engine_killed.py"]))
         return answers(last_line([engine, "bench/answer_bare.py"]))
     except RuntimeError as error:
         return [Figure(group, float("nan"), "", 0, note=str(error))]
@@ -69,6 +71,13 @@ def stops(facts: Mapping[str, Any]) -> list[Figure]:
     """How long a person waits for a run to be gone."""
     note = f"gone after {facts['stop_s']} s, slowest steps {facts['step_s']} s"
     return [Figure("stop of a training run, worst of five, beyond one step", facts["beyond_one_step_s"], "s", facts["limit_s"], note=note)]
+
+
+def kills(facts: Mapping[str, Any]) -> list[Figure]:
+    """How much of its work a killed run makes again."""
+    note = f"killed at {len(facts['repeated'])} random moments: {facts['repeated']} steps made again; checkpoints every "
+    note += f"{facts['between_checkpoints']} steps"
+    return [Figure("steps repeated after a kill -9, worst", max(facts["repeated"]), "steps", facts["between_checkpoints"], note=note)]
 
 
 def main(words: list[str]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from docs.faults_table import faults_page
 from docs.states import runs_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +37,11 @@ RESULTS = {
     "test_policy": "`ok`, `cases`, `failed`, `failures[{file,name,wanted,got,words}]`, `alarm`, `source`, `hash`",
     "spend_report": "`reserved`, `settled`, `billed`, `currency`, `by_run[{run_id,tool,reserved,settled}]`, "
                     "`budgets[{name,cap,used,left}]`, `tokens{today,cap,left}`",
+    "deploy_inference": "`deployment_id`, `url`, `state`, `api_key_hint`, `key_file`, `models[]`, `model`, `precision`, `revision`, "
+                        "`memory_bytes`, `expires_at`, `tuned_by`, `curl`",
+    "redeploy": "as `deploy_inference`",
+    "list_deployments": "`deployments[]` (as `deploy_inference` gives each, with `reason`), `orphans[{deployment_id,revision,pid,port}]`",
+    "stop_deployment": "`deployment_id`, `state`, `reason`",
     "ask_model": "`answers[{model,adapter,precision,text,tokens_per_s}]`",
 }
 """What a result holds for faces and `--json`."""
@@ -44,6 +50,8 @@ GATES = {
     "start_finetune": "LOCAL, takes the machine for long: asks", "resume_run": "LOCAL, takes the machine for long: asks",
     "cancel_run": "LOCAL, stops something: never asks", "evaluate_model": "LOCAL, light: does not ask for one's own",
     "export_model": "LOCAL, light: does not ask for one's own",
+    "deploy_inference": "LOCAL, takes the machine for long: asks", "redeploy": "LOCAL, takes the machine for long: asks",
+    "stop_deployment": "LOCAL, stops something: never asks; with `delete` DESTROY: asks",
 }
 KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no"}
 RULES = {
@@ -147,7 +155,7 @@ def rules_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"tools.md": tools_page, "runs.md": runs_page, "limits.md": limits_page, "rules.md": rules_page}
+PAGES = {"tools.md": tools_page, "runs.md": runs_page, "faults.md": faults_page, "limits.md": limits_page, "rules.md": rules_page}
 
 
 def stale() -> list[str]:

@@ -271,7 +271,7 @@ class Approvals:
     def _wanted(self, conn: Connection, approval_id: str) -> Row[Any]:
         row = self.find(conn, approval_id)
         if row is None:
-            what, remedy = f"Decide {visible(approval_id)[:20]}", "List them with `python -m ui approvals`."
+            what, remedy = f"Find the approval {visible(approval_id)[:20]}", "List them with `python -m ui approvals`."
             raise ToolFailed(what, "no approval has this id.", remedy, kind="unknown")
         return row
 

@@ -56,9 +56,8 @@ class Book:
         self.path = path
         self._writer, self._reader = writer, reader
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._closed = False
-        self._gate = threading.Lock()
-        self._pen, self._held_by = threading.Lock(), 0
+        self._closed, self._ahead = False, 0  # how many queued writes do not have the pen yet
+        self._gate, self._pen, self._held_by = threading.Lock(), threading.Lock(), 0
         self._open: Connection | None = None  # goes with the pen: who holds it writes
         self._thread = threading.Thread(target=self._loop, name="book-writer", daemon=True)
         self._thread.start()
@@ -90,7 +89,7 @@ class Book:
         What `fn` raises is raised here, and nothing of it is kept. Neighbours in the same commit are not touched.
         """
         self._check_outside()
-        if not self._pen.acquire(blocking=False):
+        if self._ahead or not self._pen.acquire(blocking=False):
             return self.submit(fn).result()
         try:  # nobody writes: two changes of thread would cost as much as the commit
             if self._closed:
@@ -112,6 +111,7 @@ class Book:
         with self._gate:
             if self._closed:
                 raise _closed()
+            self._ahead += 1
             self._queue.put(_Item(fn, future))
         return future
 
@@ -146,13 +146,12 @@ class Book:
             batch: list[_Item] = []
             while item is not None:
                 batch.append(item)
-                if len(batch) == BATCH:
+                if len(batch) == BATCH or self._queue.empty():
                     break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
+                item = self._queue.get()
             with self._pen:
+                with self._gate:
+                    self._ahead -= len(batch)
                 self._commit([one for one in batch if one.future.set_running_or_notify_cancel()])
             if item is None:
                 return
@@ -174,17 +173,16 @@ class Book:
                     ends.append(_attempt(conn, item, self.path, alone=len(batch) == 1))
         except _Undone as undone:
             batch[0].future.set_exception(undone.cause)
-            return
         except BaseException as error:  # the commit failed: nobody may believe in it
             self._let_go()
             known = _translate(error, self.path)
             for item in batch:
                 item.future.set_exception(known)
-            return
+        else:
+            for end in ends:
+                end()
         finally:
             self._held_by = 0
-        for end in ends:
-            end()
 
     def _let_go(self) -> None:
         """Close the writer's connection; the next write opens another, whatever state this one was left in."""
@@ -242,6 +240,7 @@ def _engine(path: Path, begin: str, *, writable: bool) -> Engine:
         if writable:
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MB: fewer commits that wait for the whole file
         else:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Row
 
+from policies import fault
 from policies import outcome as ends
 from policies.admission import Admitted, Turned
 from policies.approvals import Step, TooMany, Word
@@ -92,7 +93,9 @@ class Gateway(Keeper):
                     return regime.intents.allow(conn, admitted.draft, verdict, self._clock())
 
                 with self._alive(admitted.draft.call_id):
+                    fault.point("gateway.allow.before")
                     await self._book.awrite(intend)
+                    fault.point("gateway.allow.after")
                     return await self._carry_out(admitted.tool, admitted.args, admitted.draft, reporters)
             case _:
                 raise AssertionError("neither admitted nor turned away")
@@ -107,11 +110,13 @@ class Gateway(Keeper):
             self._reign.must_be(regime)
             return regime.approvals.ask(conn, draft, verdict, self._clock())
 
+        fault.point("gateway.ask.before")
         try:
             view, gone = await self._book.awrite(write)
         except TooMany as many:
             remedy = "Wait for a decision, or take one back with `python -m ui withdraw ID`."
             return await self._refused(draft, draft.no(str(many), remedy, "too_many", "refused"), error="too_many")
+        fault.point("gateway.ask.after")
         for old in gone:
             self._watchers.tell(old)
         self._watchers.tell(view)
@@ -120,6 +125,7 @@ class Gateway(Keeper):
     async def _carry_out(self, tool: Tool, args: ToolArgs, draft: Draft, reporters: Reporters) -> Answer:
         call = Call(draft.call_id, draft.caller.person, draft.caller.thread, reporters.report, draft.proposal.get("plan") or {})
         limit = self.policy.limits.calls.timeout_s
+        fault.point("gateway.perform.before")
         try:
             ended = ends.done(draft, await self._reign.now.admission.patiently(lambda: tool.perform(args, call), limit))
         except ToolFailed as error:
@@ -131,10 +137,13 @@ class Gateway(Keeper):
         except Exception as error:
             answer = draft.no(*report_bug(f"{draft.tool}, call {draft.call_id}", error), "internal")
             ended = Outcome("error", answer, type(error).__name__, keeps_money=True)
+        fault.point("gateway.perform.after")
         return await self._record(draft, ended)
 
     async def _record(self, draft: Draft, ended: Outcome) -> Answer:
+        fault.point("gateway.outcome.before")
         view = await self._book.awrite(lambda conn: self._intents.outcomes.write(conn, draft, ended, self._clock()))
+        fault.point("gateway.outcome.after")
         self._watchers.tell(view, ended.answer)
         return replace(ended.answer, approval=view)
 
@@ -187,7 +196,9 @@ class Gateway(Keeper):
 
     async def _decide(self, approval_id: str, answer: Word, caller: Caller, why: str) -> Decision:
         await self._reign.look()
+        fault.point("gateway.decide.before")
         step = await self._book.awrite(lambda conn: self._approvals.decide(conn, approval_id, answer, caller, why, self._clock()))
+        fault.point("gateway.decide.after")
         self._watchers.tell(step.view)
         return await self._execute(step) if step.execute else Decision(step.ok, step.view, step.message)
 
@@ -204,7 +215,9 @@ class Gateway(Keeper):
         with self._alive(row.call_id):
             try:
                 tool, args = await self._reign.now.admission.same_again(row)
+                fault.point("gateway.consume.before")
                 _, view = await self._book.awrite(lambda conn: self._intents.consume(conn, row, self._clock()))
+                fault.point("gateway.consume.after")
             except NotNow as no:
                 return await self._not_now(row, no)
             self._watchers.tell(view)

@@ -140,7 +140,7 @@ standing_orders = Table(
 audit = Table(
     "audit", metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("hash", String, nullable=False, unique=True),
+    Column("hash", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("call_id", String),
     Column("record", LargeBinary, nullable=False),

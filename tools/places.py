@@ -28,6 +28,8 @@ class Places:
     """The engine environment's interpreter; default `root/.engine-<accelerator>/bin/python`."""
     bundled: Path = _DERIVED
     """Folder with `model/` (safetensors) and `onnx-int8/` (the untuned base, served), both made by set-up."""
+    machine_lock: Path = _DERIVED
+    """The lock that stands for this machine's one place to train; default one of this home's own, which other homes do not heed."""
     hub_cache: Path | None = None
     """The Hugging Face cache (`…/huggingface/hub`) to look for models that are already here; None looks nowhere."""
 
@@ -39,6 +41,8 @@ class Places:
             object.__setattr__(self, "engine_python", self.root / f".engine-{self.accelerator}" / "bin" / "python")
         if self.bundled == _DERIVED:
             object.__setattr__(self, "bundled", self.root / ".bundled")
+        if self.machine_lock == _DERIVED:
+            object.__setattr__(self, "machine_lock", self.home / "runs" / ".machine.lock")
 
     @property
     def runs(self) -> Path:

@@ -30,11 +30,14 @@ from tools.policy_tools import ExplainPolicy, Rulebook, TestPolicy
 from tools.prove.compare import CompareRuns
 from tools.prove.evaluate import EvaluateModel
 from tools.recommend import RecommendModel
+from tools.runs.curve import Point
 from tools.runs.facts import CountedData
 from tools.runs.line import Line
 from tools.runs.local import LocalRuns
+from tools.runs.logs import LogNews
 from tools.runs.look import ListRuns, RunStatus, TailLogs
 from tools.runs.reconcile import Reconciler, RunNews
+from tools.runs.report import Reports
 from tools.runs.resume import ResumeRun
 from tools.runs.rid import is_rid
 from tools.runs.start import StartFinetune
@@ -46,6 +49,13 @@ from tools.runs.watch import LogPage
 from tools.serve.answerer import Answerer
 from tools.serve.ask import AskModel
 from tools.serve.children import EngineChildren
+from tools.serve.deploy import DeployInference, Deploying, Redeploy
+from tools.serve.deploy_ask import DeployedModels
+from tools.serve.deploy_local import LocalDeployments
+from tools.serve.deploy_look import ListDeployments, StopDeployment
+from tools.serve.deploy_plan import DeployPlans
+from tools.serve.deploy_reconcile import DeployReconciler
+from tools.serve.deploy_store import DeploymentStore
 from tools.serve.export import ExportModel
 from tools.serve.files import ServedFiles
 from tools.serve.preview import PreviewChild
@@ -53,7 +63,7 @@ from tools.spend_report import SpendReport
 
 LATEST = frozenset({"run_status", "tail_logs", "cancel_run", "resume_run"})
 """Tools that mean the latest run when none is named."""
-LATEST_FINISHED = frozenset({"evaluate_model", "export_model", "ask_model"})
+LATEST_FINISHED = frozenset({"evaluate_model", "export_model", "ask_model", "deploy_inference"})
 """Tools that mean the latest finished run, and the latest one only when none has finished."""
 
 
@@ -105,15 +115,17 @@ class Toolbox:
     engine: EngineChildren
     answerer: Answerer
     previews: PreviewChild
+    reports: Reports
+    deploying: Deploying
 
     def defaults(self, tool: str, raw: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-        """What a call leaves out: the run that the thread last had, else the person's last one."""
-        return with_latest(self.store, tool, raw, caller)
+        """What a call leaves out: the run that the thread last had, else the person's last one; and the only deployment."""
+        return self.deploying.store.with_only(tool, with_latest(self.store, tool, raw, caller), caller.person)
 
     def reconcile(self) -> list[RunNews]:
         """Bring the book up to date with the run folders; the runs whose state changed. Call at start and every few seconds."""
         self.previews.tidy()
-        return self.reconciler.pass_()
+        return [*self.reconciler.pass_(), *self.deploying.reconciler.pass_()]
 
     def run_view(self, run_id: str) -> RunView | None:
         """One run; None when there is none. Whose it is stands in it: the caller checks."""
@@ -124,6 +136,11 @@ class Toolbox:
         """A person's runs, newest first."""
         return [self.views.of(row) for row in self.store.rows(person)]
 
+    def report(self, run_id: str) -> dict[str, JsonValue] | None:
+        """Everything known of one run, for its page; None when there is none. It reads files and may take a second: not for a loop."""
+        row = self.store.get(run_id) if is_rid(run_id) else None
+        return None if row is None else self.reports.of(row)
+
     def watch(self, run_id: str, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """New events of a run from a byte offset, and the next offset."""
         return self.views.events(run_id, offset) if is_rid(run_id) else ([], offset)
@@ -132,12 +149,21 @@ class Toolbox:
         """A page of a run's log, redacted."""
         return self.views.log(run_id, offset, lines) if is_rid(run_id) else LogPage((), 0)
 
+    def curves(self, run_id: str) -> tuple[list[Point], list[Point], int]:
+        """A run's losses by step, training and held-out, thinned for a chart, and the byte offset of the events after them."""
+        row = self.store.get(run_id) if is_rid(run_id) else None
+        return ([], [], 0) if row is None else self.views.curves(row)
+
+    def follow_log(self, run_id: str, mark: str = "") -> LogNews:
+        """What a run's log has beyond a mark, redacted."""
+        return self.views.follow_log(run_id, mark) if is_rid(run_id) else LogNews((), "")
+
     def environments(self) -> list[dict[str, JsonValue]]:
         """Each training environment: whether it is there, how big, what is wrong, and the command that makes it."""
         return [each.as_json() for each in environments(self.places)]
 
     def close(self) -> None:
-        """End the children that answer, preview, export and score. Runs go on."""
+        """End the children that answer, preview, export and score. Runs and deployments go on."""
         self.engine.close()
         self.answerer.close()
         self.previews.close()
@@ -147,7 +173,7 @@ def with_latest(store: RunStore, tool: str, raw: Mapping[str, Any], caller: Call
     """The arguments with the run that is meant where none is named."""
     if tool not in LATEST | LATEST_FINISHED or raw.get("run_id"):
         return dict(raw)
-    if tool == "ask_model" and (raw.get("model") or raw.get("deployment_id")):
+    if tool in {"ask_model", "deploy_inference"} and (raw.get("model") or raw.get("deployment_id")):
         return dict(raw)
     row = None
     if tool in LATEST_FINISHED:
@@ -166,6 +192,9 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy]) -> T
     files = ServedFiles(places, local, engine)
     cores, children = hardware.cores(), places.home / "children"
     answerer, previews = Answerer(engine, children, cores), PreviewChild(engine, children)
+    deployments, serving = DeploymentStore(book), LocalDeployments(places, engine)
+    plans = DeployPlans(store, catalogue, files, hardware.machine, policy, cores)
+    deploying = Deploying(plans, deployments, serving, DeployReconciler(deployments, serving), local.folder)
     planning = _Planning(places, catalogue, hardware, refs, counted, files, engine, policy)
     known: dict[str, Tool] = {}
     rulebook = Rulebook(book, policy, places.home / "policy", known, partial(with_latest, store))
@@ -178,8 +207,10 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy]) -> T
         TailLogs(store, views),
         CancelRun(store, local, reconciler), ResumeRun(planning, store, local, reconciler),
         CompareRuns(store, local, views), EvaluateModel(planning, store, local, engine, files), ExportModel(store, local, files),
-        AskModel(store, catalogue, files, answerer, cores),
+        AskModel(store, catalogue, files, answerer, DeployedModels(deploying), cores),
+        DeployInference(deploying), Redeploy(deploying), ListDeployments(deploying), StopDeployment(deploying),
         ExplainPolicy(rulebook), TestPolicy(rulebook), SpendReport(book, lambda: policy().limits),
     )
     known.update((tool.name, tool) for tool in tools)
-    return Toolbox(places, known, store, data, catalogue, views, reconciler, engine, answerer, previews)
+    reports = Reports(places, book, store, local, views)
+    return Toolbox(places, known, store, data, catalogue, views, reconciler, engine, answerer, previews, reports, deploying)

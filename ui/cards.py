@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 from agent.events import Choices
 from policies.verdict import ApprovalView
 
-CardName = Literal["Approval", "Run", "Answers", "Choices"]
+CardName = Literal["Approval", "Run", "Answers", "Choices", "Comparison"]
 
 TITLES: Mapping[str, str] = {
     "pending": "Waiting for your decision", "approved": "Approved", "consumed": "Approved", "denied": "Denied",
@@ -133,8 +133,20 @@ def run_card(view: Mapping[str, Any]) -> dict[str, Any]:
     run_id, state = view["run_id"], view["state"]
     return {
         "card": "Run", "id": run_id, "view": dict(view), "events": f"/runs/{run_id}/events", "log": f"/runs/{run_id}/log",
+        "page": f"/runs/{run_id}",
         "can_stop": state in RUNNING, "can_resume": state in RESUMABLE,
     }
+
+
+def evaluation_words(result: Mapping[str, Any]) -> str:
+    """What an evaluation found, in one or two sentences; empty when the result is none."""
+    gain = result.get("gain_served") or result.get("gain")
+    verdict = str(result.get("verdict_text") or "")
+    if not isinstance(gain, Mapping) or not isinstance(gain.get("value"), int | float):
+        return verdict
+    points = [f"{100 * float(gain[name]):+.0f}" for name in ("value", "ci_low", "ci_high")]
+    return f"{verdict} Exact answers: {points[0]} points (95 % interval {points[1]} to {points[2]}, p = {float(gain['p']):.2g}, " \
+           f"{gain.get('rows', 0)} held-out rows)."
 
 
 def answers_card(result: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -65,6 +65,10 @@ def attach(screens: Screens, store: ScreenStore, badge: Callable[[], None]) -> N
     async def stop_run(action: cl.Action) -> dict[str, Any]:
         return await screens.call("cancel_run", action.payload)
 
+    @cl.action_callback("evaluate_run")
+    async def evaluate_run(action: cl.Action) -> dict[str, Any]:
+        return await screens.call("evaluate_model", action.payload)
+
     @cl.action_callback("resume_run")
     async def resume_run(action: cl.Action) -> dict[str, Any]:
         return await screens.call("resume_run", action.payload)

@@ -2,26 +2,24 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.live import Live
 
 from agent.settings import Settings
 from policies.tool import ToolFailed
 from ui.cli_approvals import EXIT, approvals, approve, ask, deny, show_answer, withdraw
 from ui.cli_audit import audit
-from ui.cli_home import data, model, secret
+from ui.cli_home import data, model, notify, secret
 from ui.cli_people import people
 from ui.cli_policy import policy
+from ui.cli_watch import watch
 from ui.reach import end_of, fetch, open_shop, reach, with_progress
-from ui.terminal import RunScreen, TurnPrinter, approval_panel, how_to_decide, line_of, pairs, print_json
+from ui.terminal import TurnPrinter, approval_panel, how_to_decide, line_of, pairs, print_json
 from ui.wire import event_of
-
-RUN_EXIT = {"finished": 0}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -53,7 +51,7 @@ def commands(context: click.Context) -> int | None:
     return None
 
 
-for each in (approvals, approve, audit, data, deny, model, people, policy, secret, withdraw):
+for each in (approvals, approve, audit, data, deny, model, notify, people, policy, secret, watch, withdraw):
     commands.add_command(each)
 
 
@@ -103,35 +101,6 @@ def call(settings: Settings, tool: str, arguments: tuple[str, ...], as_json: boo
     else:
         show_answer(answer)
     return EXIT[answer["status"]]
-
-
-@commands.command()
-@click.argument("run_id", metavar="RUN")
-@click.pass_obj
-def watch(settings: Settings, run_id: str) -> int:
-    """Follow a run until it ends. Leaving with Ctrl-C does not stop it."""
-    screen, console = RunScreen(), Console()
-
-    async def follow(show: Callable[[], None]) -> None:
-        async with aclosing(reach(settings, {"op": "watch", "run_id": run_id})) as lines:  # pyright: ignore[reportArgumentType]
-            async for line in lines:
-                end_of(line)
-                if "watch" in line and screen.add(line["watch"]):
-                    show()
-
-    if console.is_terminal:
-        with Live(screen.render(), console=console, refresh_per_second=4) as live:
-            asyncio.run(follow(lambda: live.update(screen.render())))
-    else:
-        told: list[str] = []
-
-        def tell() -> None:
-            if screen.view and (line := screen.line()) not in told[-1:]:
-                told.append(line)
-                click.echo(line)
-
-        asyncio.run(follow(tell))
-    return RUN_EXIT.get(str(screen.view.get("state")), 1)
 
 
 @commands.command()

@@ -1,4 +1,4 @@
-"""The terminal's commands about the home: secrets, data, models."""
+"""The terminal's commands about the home: secrets, messages, data, models."""
 
 import asyncio
 import getpass
@@ -50,6 +50,19 @@ def secret_remove(settings: Settings, name: str) -> int:
     known = _store(settings).remove(name)
     click.echo(f"{name} is forgotten." if known else f"{name} was not kept.")
     return 0 if known else 1
+
+
+@click.group()
+def notify() -> None:
+    """Messages to you outside Luthier when a run ends: desktop, e-mail or webhook."""
+
+
+@notify.command("test")
+@click.pass_obj
+def notify_test(settings: Settings) -> int:
+    """Send one message now, to the addresses that the secret NOTIFY holds."""
+    click.echo(asyncio.run(fetch(settings, {"op": "notify"})))
+    return 0
 
 
 @click.group()

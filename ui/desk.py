@@ -61,11 +61,8 @@ class Desk:
             case "pending":
                 yield {"end": [view_json(view) for view in self.shop.pending(request.get("thread"))]}
             case "watch":
-                seen = self.shop.watch(str(request["run_id"]), caller, int(request.get("offset", 0)))
-                async with aclosing(seen) as items:  # pyright: ignore[reportArgumentType]
-                    async for item in items:
-                        yield {"watch": item}
-                yield {"end": {}}
+                async for line in self._watch(request, caller):
+                    yield line
             case "link":
                 if caller.via == "mcp":
                     raise ToolFailed("No link was made", "a program never signs anybody in.", "Run `python -m ui link` in a terminal.")
@@ -94,6 +91,18 @@ class Desk:
                 return decision_json(await self.shop.decide(str(request["id"]), answer, caller, why))
             case _, answer:
                 raise ValueError(f"no answer is {str(answer)[:20]!r}")
+
+    async def _watch(self, request: Mapping[str, Any], caller: Caller) -> AsyncIterator[Line]:
+        """A run's events and views; with `log`, so many of its last lines whenever they are others."""
+        run_id, offset, shown = str(request["run_id"]), request.get("offset", 0), int(request.get("log") or 0)
+        seen, before = self.shop.watch(run_id, caller, None if offset is None else int(offset)), ()
+        async with aclosing(seen) as items:  # pyright: ignore[reportArgumentType]
+            async for item in items:
+                if shown and item.get("kind") == "view" and (lines := (await self.shop.log(run_id, caller, lines=shown)).lines) != before:
+                    before = lines
+                    yield {"log": list(lines)}
+                yield {"watch": item}
+        yield {"end": {}}
 
     async def _call(self, request: Mapping[str, Any], caller: Caller) -> AsyncIterator[Line]:
         told: asyncio.Queue[Line | None] = asyncio.Queue()

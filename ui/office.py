@@ -8,7 +8,7 @@ from policies.people import Caller
 from policies.tool import ToolFailed
 from ui.shop import Archive, Household, Records, Rulebook, Shop
 
-OPS = frozenset({"audit", "people", "policy"})
+OPS = frozenset({"audit", "notify", "people", "policy"})
 MOST = 500
 
 
@@ -22,6 +22,8 @@ async def office(shop: Shop, request: Mapping[str, Any], caller: Caller) -> Any:
             if (found := await _archive(shop.archive, request, caller)) is not None:
                 return found
             return await _records(shop.records, request, caller)
+        case "notify":
+            return await shop.notifying.test(caller)
         case "people":
             return await _people(shop.household, request, caller)
         case _:

@@ -27,6 +27,7 @@ from agent.events import (
 from policies.people import Caller
 from policies.verdict import ApprovalView
 from ui.cards import CardName, answers_card, approval_card, choices_card, run_card
+from ui.comparison import comparison_card
 from ui.shop import Shop
 
 PROGRESS_EVERY_S = 0.25
@@ -147,6 +148,8 @@ class Screen:
             return
         if answers := answers_card(event.result):
             await self._card("Answers", screen_id(self.thread, "answers", event.call), answers)
+        elif compared := comparison_card(event.result):
+            await self._card("Comparison", screen_id(self.thread, "comparison", event.call), compared)
         elif isinstance(lines := event.result.get("lines"), list):
             await self._say(screen_id(self.thread, "lines", event.call), fenced("\n".join(str(line) for line in lines)))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from importlib.resources import files
 from pathlib import Path
 
 from chainlit.auth import create_jwt
@@ -14,12 +15,15 @@ from policies.people import Caller
 from ui.data import ScreenStore
 from ui.pages.addresses import build_pages
 from ui.pages.plain import Pages
+from ui.pages.runs import build_run_pages
 from ui.shop import RunFacts, Shop
 from ui.signin import person_of, token_of, web_caller
 from ui.storage import LocalStorage, OutsideStorage
 from ui.stream import run_frames
 
 NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
+PLOTLY = files("plotly") / "package_data" / "plotly.min.js"
+"""The chart's program, out of the package that the lock names: no page asks another host for it."""
 NEW_LINK = "python -m ui link"
 
 
@@ -68,7 +72,7 @@ def build_routes(shop: Shop, store: ScreenStore, storage: LocalStorage, pages: P
     async def run_events(request: Request, run_id: str) -> Response:
         who = caller(request)
         own_run(run_id, who)
-        frames = run_frames(shop.watch(run_id, who), lambda: shop.log(run_id, who, lines=8), stopping)
+        frames = run_frames(shop.watch(run_id, who, None), lambda mark: shop.follow_log(run_id, who, mark), stopping)
         return StreamingResponse(frames, media_type="text/event-stream", headers=NO_STORE)
 
     @routes.get("/runs/{run_id}/log")
@@ -77,6 +81,10 @@ def build_routes(shop: Shop, store: ScreenStore, storage: LocalStorage, pages: P
         own_run(run_id, who)
         page = await shop.log(run_id, who, lines=max(1, min(lines, 10_000)))
         return PlainTextResponse("\n".join(page.lines) + "\n", headers=NO_STORE)
+
+    @routes.get("/assets/plotly.js")
+    async def plotly() -> Response:
+        return FileResponse(str(PLOTLY), media_type="text/javascript", headers={"cache-control": "public, max-age=86400"})
 
     @routes.get("/elements/{key:path}")
     async def element(request: Request, key: str) -> Response:
@@ -91,4 +99,5 @@ def build_routes(shop: Shop, store: ScreenStore, storage: LocalStorage, pages: P
         return FileResponse(path, media_type="application/octet-stream", headers={**NO_STORE, "content-disposition": "attachment"})
 
     routes.include_router(build_pages(shop, pages, caller))
+    routes.include_router(build_run_pages(shop, pages, caller))
     return routes

@@ -15,7 +15,7 @@ from agent.events import ApprovalWanted
 from policies.people import Caller
 from policies.tool import ToolFailed
 from ui.bridges.notice import follow
-from ui.cards import approval_card
+from ui.cards import approval_card, evaluation_words
 from ui.render import Screen, card_id
 from ui.shop import Shop
 from ui.signin import token_hash, web_caller
@@ -126,7 +126,8 @@ class Screens:
         answer = await self.shop.call(tool, {"run_id": str(payload.get("run_id", ""))}, self._trusted(session))
         if answer.approval is not None:
             await self._page(session).screen.approval(answer.approval)
-        words = {"done": "Done.", "waiting": "Waiting for your decision on the card below."}.get(answer.status)
+        done = evaluation_words(answer.result) or "Done."
+        words = {"done": done, "waiting": "Waiting for your decision on the card below."}.get(answer.status)
         return {"ok": answer.status in ("done", "waiting"), "message": words or f"{answer.reason} {answer.remedy}".strip()}
 
     async def _live(self, session_id: str, screen: Screen, settled: asyncio.Event, shown: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the terminal shows: a turn's events, an approval, a run as it goes."""
+"""What the terminal shows: a turn's events, an approval, answers side by side."""
 
 import json
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -28,10 +28,8 @@ from agent.events import (
     TurnEnded,
 )
 from policies.verdict import ApprovalView
-from ui.cards import TITLES, consent_lines, duration, moment, progress, size, span
-
-BARS = "▁▂▃▄▅▆▇█"
-LOSSES_SHOWN = 60
+from ui.cards import TITLES, consent_lines, moment, progress
+from ui.comparison import Compared, comparison
 
 
 class TurnPrinter:
@@ -87,6 +85,8 @@ class TurnPrinter:
             self.console.print(Text(f"  {event.tool}: {event.status}. {event.reason} {event.remedy}".rstrip(), style="red"))
         elif answers := event.result.get("answers"):
             self.console.print(answers_table(answers))
+        elif compared := comparison(event.result):
+            self.console.print(comparison_table(compared))
         elif isinstance(lines := event.result.get("lines"), list):
             for line in lines:
                 self.console.print(Text(str(line), style="dim"))
@@ -109,6 +109,17 @@ def answers_table(answers: Any) -> RenderableType:
     return table
 
 
+def comparison_table(compared: Compared) -> RenderableType:
+    """Runs side by side, the best in bold."""
+    table = Table(expand=False, box=SIMPLE, padding=(0, 1, 0, 0))
+    for heading in compared["headings"]:
+        table.add_column(Text(heading), overflow="fold", no_wrap=heading in ("Run", "State", "Steps", "Time", "Memory"))
+    for row in compared["rows"]:
+        first, *rest = row["cells"]
+        table.add_row(Text(f"★ {first}" if row["best"] else first), *(Text(cell) for cell in rest), style="bold" if row["best"] else None)
+    return Group(table, Text(compared["note"], style="dim"))
+
+
 def approval_panel(view: ApprovalView) -> Panel:
     """An approval as the book has it; plain text only."""
     grid = Table.grid(padding=(0, 2))
@@ -123,79 +134,6 @@ def approval_panel(view: ApprovalView) -> Panel:
 def how_to_decide(view: ApprovalView) -> str:
     """The commands that decide an approval."""
     return f"Waiting for a decision: python -m ui approve {view.id}   or   python -m ui deny {view.id}"
-
-
-class RunScreen:
-    """A run for `rich.live`: fed by the items of `watch`."""
-
-    def __init__(self) -> None:
-        self.view: Mapping[str, Any] = {}
-        self.losses: list[float] = []
-
-    def add(self, item: Mapping[str, Any]) -> bool:
-        """Take in one item; True when something new can be shown."""
-        match item.get("kind"):
-            case "view":
-                self.view = item["view"]
-            case "step" if item.get("loss") is not None:
-                self.losses.append(float(item["loss"]))
-            case _:
-                return False
-        return True
-
-    def render(self) -> RenderableType:
-        """The run as it is now."""
-        view = self.view
-        if not view:
-            return Text("…")
-        grid = Table.grid(padding=(0, 2))
-        left = "–" if view.get("eta_s") is None else duration(view["eta_s"])
-        if view.get("eta_low_s") is not None and view.get("eta_high_s") is not None:
-            left = span(duration(view["eta_low_s"]), duration(view["eta_high_s"]))
-        peak = view.get("peak_memory_bytes")
-        for label, value in (
-            ("State", f"{view['state']} {view.get('phase') or ''}".strip()),
-            ("Step", f"{view.get('step') or 0} of {view.get('steps') or '–'}"),
-            ("Loss", f"{figure(view.get('loss'), 3)}   held out {figure(view.get('eval_loss'), 3)}"),
-            ("Tokens/s", figure(view.get("tokens_per_s"), 0)), ("Time left", left), ("Memory, peak", size(peak) if peak else "–"),
-        ):
-            grid.add_row(Text(label, style="dim"), Text(value))
-        bar = Table.grid(expand=True)  # a bar alone ends without a new line
-        bar.add_row(ProgressBar(total=max(view.get("steps") or 1, 1), completed=view.get("step") or 0))
-        parts: list[RenderableType] = [bar, grid, Text(spark(self.losses), style="yellow"), *score_lines(view.get("scores") or {})]
-        if view.get("reason"):
-            parts.append(Text(str(view["reason"])))
-        return Panel(Group(*parts), title=Text(f"{view.get('name') or view['run_id']} · {view['run_id']}"), title_align="left")
-
-    def line(self) -> str:
-        """The run in one line, for a terminal that is none."""
-        view = self.view
-        steps = f"step {view.get('step') or 0}/{view.get('steps') or '?'}"
-        words = f"{view['state']} {view.get('phase') or ''} {steps} loss {figure(view.get('loss'), 3)}"
-        return " ".join(words.split())
-
-
-def score_lines(scores: Mapping[str, Any]) -> list[Text]:
-    """Before and after, of the checkpoint and of the served file."""
-    names = (("baseline", "before, checkpoint"), ("tuned", "after, checkpoint"), ("base_served", "before, served file"),
-             ("exported", "after, served file"))
-    found = [(label, scores[which]) for which, label in names if scores.get(which)]
-    return [Text(f"{label}: {one['exact_match']:.0%} of {one['rows']} held-out answers exact ({one['precision']})") for label, one in found]
-
-
-def figure(value: Any, digits: int) -> str:
-    """A number, or a dash."""
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "–"
-
-
-def spark(values: list[float]) -> str:
-    """The curve's course in one line."""
-    if len(values) < 2:
-        return ""
-    every = max(1, len(values) // LOSSES_SHOWN)
-    shown = values[::every][-LOSSES_SHOWN:]
-    low, high = min(shown), max(shown)
-    return "".join(BARS[round((value - low) / (high - low) * (len(BARS) - 1))] if high > low else BARS[0] for value in shown)
 
 
 def print_json(value: Any) -> None:

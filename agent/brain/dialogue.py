@@ -9,12 +9,13 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 
 from agent.brain import phrases
 from agent.brain.faq import Faq
-from agent.brain.intents import DEFAULT_DATA, INTENTS, OFFERED_FIRST, Intent, may_act, offer
+from agent.brain.intents import DEFAULT_DATA, INTENTS, OFFERED_FIRST, Intent, is_doubtful, may_act, offer
 from agent.brain.moves import Asks, Do, Move, Say, Step
-from agent.brain.requests import plan
+from agent.brain.requests import plan, which_values
 from agent.brain.router import Router
 from agent.brain.ruling import action_of, ask_rules
 from agent.brain.slots import Slots, read_question, read_slots
+from agent.brain.sweeps import SETTINGS, is_wanted, may_be_wanted, read_sweep
 from agent.brain.words import facts_of, say_notice, say_result, went_well
 
 MEMORY = "luthier"
@@ -103,6 +104,9 @@ class Dialogue:
         """The request that lacked something, now with it; None when the person says something else instead."""
         if asks.missing == "action":
             return self._checked(scene, ask_rules(f"{asks.request} {text}", self._router)) if action_of(text, self._router)[0] else None
+        if asks.missing == "values":
+            joined = _with_values(asks.request, text)
+            return self._swept(scene, joined, ()) if joined else None
         slots = read_slots(text)
         found = {
             "dataset": slots.dataset,
@@ -132,15 +136,32 @@ class Dialogue:
         if not calls:
             return None
         changed = {name: value for name, value in (("dataset", slots.dataset), ("model", slots.model)) if value}
-        return self._checked(
-            scene, Do("start_finetune", {**calls[-1]["args"], **slots.settings, **changed}, "I make a new plan with that.")
-        )
+        kept = dict(calls[-1]["args"])
+        swept = read_sweep(str(kept.get("sweep", "")))
+        if swept and SETTINGS[swept.of] in slots.settings:
+            del kept["sweep"]
+        if (anew := read_sweep(str(slots.settings.get("sweep", "")))) is not None:
+            kept.pop(SETTINGS[anew.of], None)
+        return self._checked(scene, Do("start_finetune", {**kept, **slots.settings, **changed}, "I make a new plan with that."))
+
+    def _swept(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move | None:
+        """Several values of one setting, where runs are asked for: one plan for all. None where the words are about something else."""
+        named, slots = read_sweep(text), read_slots(text)
+        if named is None or is_doubtful(text) or not (is_wanted(text) or (named.values and slots.dataset and may_be_wanted(text))):
+            return None
+        if slots.cloud:
+            return Say(phrases.NO_CLOUD)
+        if not named.values:
+            return which_values(text, named.of)
+        return self._checked(scene, plan("start_finetune", text, slots if slots.dataset else _with_memory(slots, before)))
 
     def _routed(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move:
         found = self._router.probabilities(text)
         name, sure = next(iter(found.items()))
         if text[:1] in "{[<":
             return Say(phrases.PASTED)
+        if swept := self._swept(scene, text, before):
+            return swept
         answer, likeness = self._faq.find(text)
         if name == "forget" and sure >= ACT_AT and (short := self._short(scene, "forget it")):
             return short
@@ -210,6 +231,17 @@ def _with_memory(slots: Slots, before: Sequence[AnyMessage]) -> Slots:
     return slots
 
 
+def _with_values(request: str, text: str) -> str | None:
+    """A request for a sweep together with the values that were named after it; None when the answer holds none."""
+    named = read_sweep(request)
+    for joined in (f"{request}: {text}", f"{request}: {named.of if named else ''} {text}"):
+        if (found := read_sweep(joined)) is not None and found.values:
+            return joined
+    return None
+
+
 def _intent_of(request: str, router: Router) -> str:
+    if (swept := read_sweep(request)) is not None and swept.values and is_wanted(request):
+        return "start_finetune"
     found = [name for name in router.probabilities(request) if name in INTENTS]
     return found[0]

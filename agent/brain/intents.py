@@ -61,7 +61,7 @@ _ALL = (
         reads=False,
         need_dataset=True,
         words=r"(?:re-?)?train|(?:fine-?)?tun(?:e|ing)|teach|learn|adapt|speciali|customi|school|study|improve|optimi|"
-        r"build|create|make|lora|\brun\b|turn|"
+        r"build|create|make|lora|\brun\b|turn|sweep|tr(?:y|ies)|"
         r"want a model|feinabst|passe|entrena",
     ),
     Intent(
@@ -126,11 +126,16 @@ _QUESTIONS_OF = {
 """Questions that are requests all the same: asking for the score is asking to measure; none of them costs or changes anything."""
 
 
+def is_doubtful(text: str) -> bool:
+    """Whether the words hold a negation, a question about how, or another doubt."""
+    return bool(_DOUBT.search(text))
+
+
 def may_act(intent: Intent, text: str) -> bool:
     """Whether the words themselves bear the intent out."""
     if not re.search(rf"\b(?:{intent.words})", text, re.IGNORECASE):
         return False
-    if intent.reads or not _DOUBT.search(text):
+    if intent.reads or not is_doubtful(text):
         return True
     allowed = _QUESTIONS_OF.get(intent.name)
     return allowed is not None and bool(allowed.search(text)) and not _NOT_NOW.search(text)

@@ -35,6 +35,7 @@ HELP = (
     "- Check the dataset samples/helpdesk.jsonl · Show me 3 rows of it · Add my dataset /path/file.jsonl\n"
     "- How long would it take on samples/helpdesk.jsonl? · Fine-tune the bundled model on samples/helpdesk.jsonl, 3 epochs\n"
     "- How is the run going? · Show the log · Stop the run · Resume the run · List my runs\n"
+    "- Try r 8, 16 and 32 on samples/helpdesk.jsonl · Stop the sweep · Compare my runs\n"
     "- Evaluate the tuned model · Ask both: how do I reset my password? · Export the model as onnx\n"
     "- What have I spent? · Would I be allowed to export the model? · Check the policy\n"
     "I also answer questions such as “what is LoRA?” or “how should my data look?”."

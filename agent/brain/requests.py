@@ -9,6 +9,7 @@ from agent.brain.moves import Asks, Do, Move, Say, Step
 from agent.brain.slots import Question, Slots, find_prompt
 
 _SPANS = ((r"\btoday\b|\bheute\b", "today"), (r"\bweek\b|\bwoche\b", "7d"), (r"\byear\b|\bjahr\b|\bever\b", "365d"))
+_REST = re.compile(r"\bsweep\b|\bthe (?:rest|others)\b", re.IGNORECASE)
 _WHICH_DATA = "Which dataset? Name a file below an allowed folder, drop one into the chat, or take the sample."
 
 
@@ -39,8 +40,10 @@ def plan(intent: str, text: str, slots: Slots, question: Question | None = None)
             return Do(intent, _given(task=slots.task))
         case "list_runs":
             return Do(intent, _given(status=slots.status))
-        case "run_status" | "cancel_run" | "resume_run":
+        case "run_status" | "resume_run":
             return Do(intent, _given(run_id=_run(slots)))
+        case "cancel_run":
+            return Do(intent, _given(run_id=_run(slots), whole_sweep=True if _REST.search(text) else None))
         case "tail_logs":
             return Do(intent, _given(run_id=_run(slots), lines=slots.lines))
         case "compare_runs":
@@ -71,12 +74,25 @@ def _start(text: str, slots: Slots) -> Move:
     if slots.settings.get("name") in ("the", "a", "it"):
         settings.pop("name")
     told = {name: value for name, value in settings.items() if name in ("epochs", "max_steps", "method")}
-    steps: tuple[Step, ...] = (
-        ("validate_dataset", _given(path=slots.dataset, model=slots.model if slots.model != "bundled" else None)),
-        ("estimate_cost", {"model": model, "dataset": slots.dataset, **told}),
-        ("start_finetune", {"model": model, "dataset": slots.dataset, **settings}),
-    )
-    return Do("inspect_hardware", {}, "I look at the machine, check the data and estimate; then the plan comes on a card.", steps)
+    check: Step = ("validate_dataset", _given(path=slots.dataset, model=slots.model if slots.model != "bundled" else None))
+    estimate: Step = ("estimate_cost", {"model": model, "dataset": slots.dataset, **told})
+    start: Step = ("start_finetune", {"model": model, "dataset": slots.dataset, **settings})
+    if "sweep" in settings:  # an estimate of one run would say nothing of them together; their plan does
+        return Do("inspect_hardware", {}, "I look at the machine and check the data; then the plan of all runs comes on one card.",
+                  (check, start))
+    return Do("inspect_hardware", {}, "I look at the machine, check the data and estimate; then the plan comes on a card.",
+              (check, estimate, start))
+
+
+def which_values(text: str, of: str) -> Say:
+    """The question back where a sweep was asked for without its values."""
+    what, example = _EXAMPLES.get(of, ("", "r 8, 16 and 32"))
+    which = f"values of {what}" if what else "setting and which values"
+    return Say(f"Which {which} shall I try? Two to eight, for example: {example}", asks=Asks("values", text))
+
+
+_EXAMPLES = {"r": ("r", "8, 16 and 32"), "lr": ("the learning rate", "1e-4 and 3e-4"), "epochs": ("epochs", "1, 2 and 3"),
+             "steps": ("steps", "50 and 100")}
 
 
 def _ask(text: str, slots: Slots, question: Question) -> Move:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agent.brain.sweeps import SETTINGS, read_sweep
+
 _FILE = re.compile(r"(?<![\w/~.-])((?:~?/|\.{1,2}/)?[\w@+-][\w./@+-]*\.(?:jsonl|json|csv|tsv|txt|parquet))(?![\w/])", re.IGNORECASE)
 _REGISTERED = re.compile(r"\b([a-z0-9][a-z0-9_-]{0,39}@[0-9a-f]{8})\b")
 _PATH = re.compile(r"(?<![\w/~.-])(~?/[\w.@+-]+(?:/[\w.@+-]+)+)")
@@ -23,11 +25,19 @@ _STEPS = re.compile(
     r"(?<![\w.])(\d+)\s*(?:training |optimi[sz]er )?(?:steps?|schritte)\b|\b(?:max_?steps|steps)\s*(?:=|:|to|of)?\s*(\d+)\b", re.IGNORECASE
 )
 _RATE = re.compile(r"\b(?:learning[ _-]?rate|lernrate|lr)\s*(?:=|:|of|to|at|von)?\s*(\d+(?:\.\d+)?(?:e-?\d+)?|\.\d+)", re.IGNORECASE)
+_RANK = re.compile(r"(?<![\w./-])(?:lora[ _-]?r(?:ank)?|rank|r)\s*(?:=|:|of|to|at|von)?\s*(\d{1,4})(?![\w.]*\w)", re.IGNORECASE)
+_TIME = re.compile(
+    r"\b(?:(?:at most|no (?:more|longer) than|not (?:more|longer) than|within|up to|max(?:imum|imal)?|limit(?:ed)?(?: it)?(?: to)?|"
+    r"(?:stop|end)(?:s|ping)?(?: it)? after|höchstens|max_?time)(?: of)?\s*[=:]?|for)\s*(\d+(?:\.\d+)?)\s*"
+    r"(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?[sn]?)?|h(?:(?:ou)?rs?)?)\b", re.IGNORECASE,
+)
 _NAME = re.compile(
     r"\b(?:name it|call it|called|named|under the name(?: of)?|as dataset|with the name|namens)\s+[\"'“]?([A-Za-z0-9][\w-]{0,39})",
     re.IGNORECASE,
 )
-_METHOD = re.compile(r"\b(qlora|lora)\b|\b(full)(?= (?:fine|method|training|tun|run))|\b(4[ -]?bits?)\b", re.IGNORECASE)
+_METHOD = re.compile(
+    r"\b(qlora|lora)\b(?![ _-]?r(?:anks?)?\b)|\b(full)(?= (?:fine|method|training|tun|run))|\b(4[ -]?bits?)\b", re.IGNORECASE
+)
 _FORMAT = re.compile(r"\b(onnx|safetensors|adapter|gguf|merged)\b", re.IGNORECASE)
 _LINES = re.compile(r"\b(?:last|tail|-n|letzten?)\s+(\d+)\b|\b(\d+)\s*(?:log )?(?:lines?|zeilen)\b", re.IGNORECASE)
 _ROWS = re.compile(
@@ -87,7 +97,7 @@ class Slots:
     model: str | None = None
     runs: tuple[str, ...] = ()
     settings: Mapping[str, int | float | str] = field(default_factory=dict)
-    """epochs, max_steps, learning_rate, method, name: as `start_finetune` calls them."""
+    """epochs, max_steps, learning_rate, lora_r, max_time, sweep, method, name: as `start_finetune` calls them."""
     format: str | None = None
     lines: int | None = None
     rows: int | None = None
@@ -112,6 +122,13 @@ def read_slots(text: str) -> Slots:
         settings["max_steps"] = int(value)
     if (value := _number(_RATE, bare)) is not None:
         settings["learning_rate"] = value
+    if (value := _whole(_RANK, bare)) is not None:
+        settings["lora_r"] = value
+    if found := _TIME.search(bare):
+        settings["max_time"] = f"{found.group(1)}{found.group(2)[0].lower()}"
+    if (swept := read_sweep(bare)) and swept.values:
+        settings.pop(SETTINGS[swept.of], None)
+        settings["sweep"] = swept.text
     if found := _METHOD.search(bare):
         settings["method"] = (found.group(1) or found.group(2) or "qlora").lower()
     if found := _NAME.search(bare):

@@ -64,6 +64,8 @@ def say_notice(notice: Facts) -> str:
             return f"Run {run} was stopped at step {facts.get('step') or 0}. Its checkpoints are kept; say “resume the run” to go on."
         case "run", "interrupted":
             return f"Run {run} was interrupted. Say “resume the run” to go on from its last checkpoint."
+        case "sweep", _:
+            return say_result("compare_runs", facts) if facts.get("status") == "done" else "The sweep has ended."
         case "denied", _:
             return "All right, nothing was done. Say what should be different, and I make a new plan."
         case (("expired" | "revoked"), _):
@@ -145,7 +147,22 @@ def _logs(facts: Facts) -> str:
     return f"The last {facts.get('lines', 0)} lines are shown; {errors} of them speak of errors."
 
 
+def _compared(facts: Facts) -> str:
+    runs = facts.get("runs") or []
+    best = next((each for each in runs if each.get("run_id") == facts.get("best")), None)
+    said = f"{len(runs)} runs are side by side above"
+    if best is None:
+        return f"{said}; none of them has a score yet."
+    values = " and ".join(f"{str(name).replace('_', ' ')} {value}" for name, value in (best.get("differs") or {}).items())
+    share = f", {best['tuned']:.0%} exact on held-out rows" if isinstance(best.get("tuned"), int | float) else ""
+    clear = all(each.get("verdict") in ("first", "better", "worse") for each in runs)
+    sure = "" if clear else " Not every difference is clear; see the table."
+    return f"{said}. The best is {best['run_id']}{f' with {values}' if values else ''}{share}.{sure}"
+
+
 def _started(facts: Facts) -> str:
+    if isinstance(runs := facts.get("run_ids"), list) and len(runs) > 1:
+        return f"The sweep's {len(runs)} runs go one after the other; the first is {runs[0]}. A table compares them at the end."
     if facts.get("waits"):
         return f"Run {facts.get('run_id', '')} waits for its turn on this machine. The card shows its place, and I say when it ends."
     steps = f", {facts['steps']} steps" if facts.get("steps") else ""
@@ -153,6 +170,10 @@ def _started(facts: Facts) -> str:
 
 
 def _cancelled(facts: Facts) -> str:
+    if isinstance(stopped := facts.get("stopped"), list):
+        if not stopped:
+            return "All runs of that sweep had already ended."
+        return f"The sweep stops: {len(stopped)} of its runs {'end' if len(stopped) > 1 else 'ends'}; checkpoints are kept."
     if facts.get("stopping"):
         return f"Run {facts.get('run_id', '')} is stopping; its checkpoints are kept."
     return f"Run {facts.get('run_id', '')} is {facts.get('state', 'stopped')}."
@@ -226,6 +247,7 @@ _DONE: dict[str, Callable[[Facts], str]] = {
     "start_finetune": _started,
     "resume_run": _started,
     "cancel_run": _cancelled,
+    "compare_runs": _compared,
     "evaluate_model": _evaluated,
     "export_model": _exported,
     "ask_model": _asked,

@@ -64,6 +64,7 @@ class KeyRing:
 
     def __init__(self, folder: Path, current: Key, following: Key | None) -> None:
         self.folder, self.current, self.following = folder, current, following
+        self._last = os.fspath(folder / "last.checkpoint")
 
     @classmethod
     def open(cls, folder: Path) -> "KeyRing":
@@ -111,13 +112,20 @@ class KeyRing:
 
     def remember(self, note: bytes) -> None:
         """Keep the last signed checkpoint outside the book."""
-        _keep(self.folder / "last.checkpoint", note, 0o644)
+        _keep(Path(self._last), note, 0o644)
 
     def remembered(self) -> bytes | None:
         """The last signed checkpoint as kept outside the book; None when there is none yet."""
-        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return (self.folder / "last.checkpoint").read_bytes()
-        return None
+        try:  # asked before each signature, for which an append waits
+            handle = os.open(self._last, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return os.read(handle, 100_000)
+        except IsADirectoryError:
+            return None
+        finally:
+            os.close(handle)
 
 
 def _read(path: Path) -> Key | None:

@@ -1,6 +1,7 @@
 """Signs what the log looks like, and refuses what does not follow from what it signed before."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,7 +18,10 @@ _LAST = "SELECT size, root, key_id, note, frontier, at FROM audit_checkpoints WH
 _ROOT = "SELECT root FROM audit_checkpoints WHERE size = ?"
 _ADD = "INSERT INTO audit_checkpoints (size, root, key_id, note, frontier, at) VALUES (?, ?, ?, ?, ?, ?)"
 _HASHES = "SELECT seq, hash FROM audit WHERE seq > ? ORDER BY seq"
-_RECORDS = "SELECT seq, hash, record FROM audit WHERE seq > ? ORDER BY seq"
+_RECORD = "SELECT record FROM audit WHERE seq = ?"
+
+MOST_LEAVES = 1000
+"""Leaves kept in memory; a log that is signed needs a hundred and what one transaction adds."""
 
 
 class Refused(Exception):
@@ -53,8 +57,10 @@ class Signer:
         self._mine, self._size = (b"", b""), 0
         """The last note that this process signed, and its frontier: what the book holds unchanged needs no second look."""
         self._ids: dict[bytes, str] = {}
-        self._tree: tuple[list[bytes], list[tuple[int, str]]] | None = None
-        """The frontier as it grew with each append after `_mine`, and the numbers and hashes of those; None where that is not known."""
+        self._leaves: dict[int, tuple[str, bytes]] = {}
+        """By number: hash and leaf of what this process appended last under it and did not sign yet."""
+        self._frontier: list[bytes] | None = None
+        """What `_mine` grew to with each of those, so that a signature need not hash a hundred at once; None after a rollback."""
         self._known: tuple[bytes, Checkpoint] | None = None
         """`last.checkpoint` as it was read last."""
 
@@ -110,29 +116,40 @@ class Signer:
         """Sign everything there is; None when nothing is new. Raises Refused when it does not follow from what was signed."""
         last = last_checkpoint(conn)
         self._check(conn, last)
-        fresh = driver(conn).execute(_HASHES, (0 if last is None else last.size,)).fetchall()
-        if not fresh:
+        rows = driver(conn).execute(_HASHES, (0 if last is None else last.size,)).fetchall()
+        if not rows:
             return None
-        # Hashed as it was appended, or now: a rollback, a start and a foreign hand show in the numbers and hashes.
-        grown = last is not None and (last.note, last.frontier) == self._mine and self._tree is not None and self._tree[1] == fresh
-        frontier = self._tree[0] if grown and self._tree is not None else _grown(conn, last)
-        size = fresh[-1][0]
+        frontier, size = self._frontier, rows[-1][0]
+        if frontier is None or not _same(last, self._mine) or [(seq, one[0]) for seq, one in self._leaves.items()] != rows:
+            frontier = self._grown(conn, last, rows)
         found, key = Checkpoint(self.origin, size, fold(frontier)), self.key(conn)
         note, peaks = sign_note(found.text(), key, self.origin), b"".join(frontier)
         driver(conn).execute(_ADD, (size, found.root.hex(), self.id_of(key), note, peaks, now_text(now)))
-        self._stale, self._mine, self._tree, self._size = True, (note, peaks), (frontier, []), size
+        self._stale, self._mine, self._frontier, self._size = True, (note, peaks), frontier, size
+        self._leaves.clear()
+        self._seen = conn.get_transaction()  # what this transaction signs may still be rolled back: only a later one keeps it outside
         return note
 
     def add(self, seq: int, digest: str, record: bytes) -> None:
-        """Grow the tree by a record that is being appended, so that a signature need not hash a hundred at once."""
-        if self._tree is None:
-            return
-        if seq != self._size + 1 or self.alarm:
-            self._tree = None  # something was rolled back: the next signature reads the book
-            return
-        frontier, fresh = self._tree
-        self._size = grow(frontier, self._size, leaf(record))
-        fresh.append((seq, digest))
+        """Remember what a record looked like when it was appended: that is what will be signed, whatever the book says by then."""
+        if len(self._leaves) >= MOST_LEAVES:
+            self._leaves.clear()
+        fresh = leaf(record)
+        self._leaves[seq] = (digest, fresh)
+        if self._frontier is not None and seq == self._size + 1:
+            self._size = grow(self._frontier, self._size, fresh)
+        else:
+            self._frontier = None
+
+    def _grown(self, conn: Connection, last: Signed | None, rows: Sequence[tuple[int, str]]) -> list[bytes]:
+        """The frontier over the last checkpoint and the numbers and hashes after it. Raises Refused where these are not as they were."""
+        frontier, size = frontier_of(last)
+        for seq, digest in rows:
+            known, fresh = self._leaves.get(seq) or _read(conn, seq)
+            if seq != size + 1 or known != digest:
+                raise Refused("record_differs", f"Record {size + 1} is not what was written. Run `python -m ui audit verify`.")
+            size = grow(frontier, size, fresh)
+        return frontier
 
     def _check(self, conn: Connection, last: Signed | None) -> None:
         kept = self.keys.remembered()
@@ -146,7 +163,7 @@ class Signer:
                     f"The book does not hold the checkpoint over {known.size} records that {self.keys.folder / 'last.checkpoint'} "
                     f"keeps: it is an older copy, or it was changed. Run `python -m ui audit verify`; after restoring a backup on "
                     f"purpose, move that file away and start again."))
-        if last is None or (last.note, last.frontier) == self._mine:
+        if last is None or _same(last, self._mine):
             return
         keys = {self.id_of(key): key.public for key in (self.keys.current, self.keys.following) if key is not None}
         try:
@@ -183,14 +200,14 @@ def last_checkpoint(conn: Connection, below: int = 2**63 - 1) -> Signed | None:
     return None if row is None else Signed(*row)
 
 
-def _grown(conn: Connection, last: Signed | None) -> list[bytes]:
-    """The frontier over everything the book holds, from the last checkpoint on. Raises Refused when a record does not fit its hash."""
-    frontier, size = frontier_of(last)
-    for seq, digest, record in driver(conn).execute(_RECORDS, (size,)):
-        if seq != size + 1 or hashlib.sha256(record).hexdigest() != digest:
-            raise Refused("record_differs", f"Record {size + 1} is not what was written. Run `python -m ui audit verify`.")
-        size = grow(frontier, size, leaf(record))
-    return frontier
+def _read(conn: Connection, seq: int) -> tuple[str, bytes]:
+    """Hash and leaf of a record that an earlier process appended, out of its bytes."""
+    (record,) = driver(conn).execute(_RECORD, (seq,)).fetchone()
+    return hashlib.sha256(record).hexdigest(), leaf(record)
+
+
+def _same(last: Signed | None, mine: tuple[bytes, bytes]) -> bool:
+    return last is not None and (last.note, last.frontier) == mine
 
 
 def signed_size(conn: Connection) -> int:

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from policies.tables import metadata
+from policies.deployment_tables import deployments
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=deployments.metadata,  # the book's own, with every table in it
     render_as_batch=True,
     transactional_ddl=True,
 )

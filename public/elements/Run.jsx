@@ -2,7 +2,8 @@
 import { useEffect, useRef, useState } from 'react';
 import { Button } from '@/components/ui/button';
 
-const W = 640, H = 200, LEFT = 44, RIGHT = 12, TOP = 10, BOTTOM = 24;
+const PROGRAM = '/chat/public/run-chart.js';
+const LOG_LINES = 1000;
 const WORDS = { queued: 'Waiting to start', running: 'Running', finished: 'Finished', failed: 'Failed', cancelled: 'Stopped', interrupted: 'Interrupted', lost: 'Lost' };
 const PHASES = { prepare: 'preparing', baseline: 'measuring the untuned model', train: 'training', score: 'scoring', export: 'making the served file', score_export: 'scoring the served file' };
 const ROWS = [['baseline', 'Before, checkpoint'], ['tuned', 'After, checkpoint'], ['base_served', 'Before, served file'], ['exported', 'After, served file']];
@@ -11,56 +12,68 @@ const time = (s) => (s == null ? '–' : s < 90 ? Math.max(1, Math.round(s)) + '
 const span = (low, high) => { if (time(low) === time(high)) return time(low); const [a, unit] = time(low).split(' '); return time(high).endsWith(' ' + unit) ? a + ' – ' + time(high) : time(low) + ' – ' + time(high); };
 const gib = (b) => (b == null ? '–' : b >= 1073741824 ? (b / 1073741824).toFixed(2) + ' GiB' : Math.round(b / 1048576) + ' MiB');
 const share = (v) => (v == null ? '–' : Math.round(v * 100) + ' %');
+const rate = (v) => (v == null ? '–' : v !== 0 && Math.abs(v) < 0.001 ? Number(v).toExponential(1).replace('e-', 'e−') : String(Number(Number(v).toPrecision(3))));
 const figure = (v, digits) => (v == null ? '–' : Number(v).toFixed(digits));
 
-function merge(before, more) {
-  if (!more || !more.length) return before;
-  const byStep = new Map(before.concat(more).map((point) => [point[0], point[1]]));
-  return Array.from(byStep.entries()).sort((a, b) => a[0] - b[0]);
-}
-function round(value) {
-  const ten = Math.pow(10, Math.floor(Math.log10(value)));
-  return ten * [1, 2, 2.5, 5, 10].find((step) => step * ten >= value * 0.999);
-}
-function thin(points, most) {
-  if (points.length <= most) return points;
-  const every = Math.ceil(points.length / most);
-  return points.filter((_, at) => at % every === 0 || at === points.length - 1);
+// The chart's program, shared with the run's own page and fetched once.
+function chartProgram() {
+  if (window.LuthierRunChart) return Promise.resolve(window.LuthierRunChart);
+  if (!window.LuthierChartProgram) {
+    window.LuthierChartProgram = new Promise((ready, failed) => {
+      const script = document.createElement('script');
+      script.src = PROGRAM;
+      script.onload = () => ready(window.LuthierRunChart);
+      script.onerror = () => { window.LuthierChartProgram = null; failed(new Error('not loaded')); };
+      document.head.appendChild(script);
+    });
+  }
+  return window.LuthierChartProgram;
 }
 
-function Chart({ train, held, steps }) {
-  const all = train.concat(held);
-  const unit = round(Math.max(0.01, ...all.map((p) => p[1])) / 4);
-  const top = unit * 4;
-  const x = (step) => LEFT + (step / Math.max(steps || 1, 1)) * (W - LEFT - RIGHT);
-  const y = (loss) => TOP + (1 - Math.min(loss, top) / top) * (H - TOP - BOTTOM);
-  const path = (points) => thin(points, 400).map((p, at) => (at ? 'L' : 'M') + x(p[0]).toFixed(1) + ' ' + y(p[1]).toFixed(1)).join('');
-  const marks = [0, 0.25, 0.5, 0.75, 1];
+function Tile({ label, value, note, testid }) {
   return (
-    <svg className="lu-chart" viewBox={'0 0 ' + W + ' ' + H} role="img" aria-label="Loss by step" data-testid="loss-chart" data-points={train.length}>
-      {marks.map((m) => (
-        <g key={m}>
-          <line className="lu-grid" x1={LEFT} x2={W - RIGHT} y1={y(top * m)} y2={y(top * m)} />
-          <text x={LEFT - 6} y={y(top * m) + 4} textAnchor="end">{all.length ? (top * m).toFixed(unit < 0.1 ? 2 : unit % 1 ? 1 : 0) : ''}</text>
-          <text x={x((steps || 0) * m)} y={H - 6} textAnchor={m === 0 ? 'start' : m === 1 ? 'end' : 'middle'}>{steps ? Math.round(steps * m) : ''}</text>
-        </g>
-      ))}
-      <path className="lu-train" d={path(train)} />
-      <path className="lu-eval" d={path(held)} />
-      {thin(held, 60).map((p) => <circle className="lu-dot" key={p[0]} cx={x(p[0])} cy={y(p[1])} r="3" />)}
-    </svg>
+    <div className="lu-tile">
+      <span className="lu-soft lu-small">{label}</span>
+      <b data-testid={testid}>{value}</b>
+      {note ? <span className="lu-soft lu-note">{note}</span> : null}
+    </div>
+  );
+}
+
+function Log({ log, address }) {
+  const pane = useRef(null);
+  const [open, setOpen] = useState(false);
+  const [follow, setFollow] = useState(true);
+  useEffect(() => { if (open && follow && pane.current) pane.current.scrollTop = pane.current.scrollHeight; }, [log, open, follow]);
+  function scrolled() {
+    const at = pane.current;
+    if (at) setFollow(at.scrollHeight - at.scrollTop - at.clientHeight < 24);
+  }
+  const shown = log.bar ? log.lines.concat(log.bar) : log.lines;
+  return (
+    <details className="lu-fold" data-testid="run-log-fold" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>Log</summary>
+      <pre className="lu-log" ref={pane} onScroll={scrolled} data-testid="run-log" tabIndex={0}>{shown.length ? shown.join('\n') : 'Nothing was written yet.'}</pre>
+      <p className="lu-small lu-soft lu-log-foot">
+        {log.skipped ? <span>{gib(log.skipped)} were passed over. </span> : null}
+        {!follow ? <button type="button" className="lu-link" data-testid="run-log-follow" onClick={() => setFollow(true)}>Follow again</button> : null}
+        <a className="lu-link" href={address} target="_blank" rel="noreferrer" data-testid="run-log-link">whole log</a>
+      </p>
+    </details>
   );
 }
 
 export default function Run() {
   const [view, setView] = useState(props.view || {});
-  const [train, setTrain] = useState([]);
-  const [held, setHeld] = useState([]);
-  const [log, setLog] = useState([]);
+  const [drawn, setDrawn] = useState(false);
+  const [log, setLog] = useState({ lines: [], bar: '', skipped: 0 });
   const [words, setWords] = useState('');
   const [busy, setBusy] = useState(false);
   const [again, setAgain] = useState(0);
   const card = useRef(null);
+  const plot = useRef(null);
+  const chart = useRef(null);
+  const waiting = useRef({ curves: { train: [], eval: [] }, train: [], eval: [] });
   useEffect(() => {
     const begun = props.view && (props.view.state === 'queued' || props.view.state === 'running');
     if (begun && card.current) card.current.scrollIntoView({ block: 'nearest' });
@@ -68,16 +81,42 @@ export default function Run() {
 
   useEffect(() => {
     const source = new EventSource(props.events);
+    let begun = false; // each connection tells the log's end anew
+    source.addEventListener('open', () => { begun = false; });
     source.addEventListener('news', (event) => {
       const news = JSON.parse(event.data);
       if (news.view) setView(news.view);
-      if (news.train && news.train.length) setTrain((before) => merge(before, news.train));
-      if (news.eval && news.eval.length) setHeld((before) => merge(before, news.eval));
-      if (news.log) setLog(news.log);
+      if (news.curves || (news.train && news.train.length) || (news.eval && news.eval.length)) {
+        const later = waiting.current;
+        if (chart.current) chart.current.update({ ...news, steps: news.view ? news.view.steps : 0 });
+        else if (news.curves) waiting.current = { curves: news.curves, train: news.train || [], eval: news.eval || [], steps: news.view && news.view.steps };
+        else { later.train = later.train.concat(news.train || []); later.eval = later.eval.concat(news.eval || []); later.steps = (news.view && news.view.steps) || later.steps; }
+        const some = (points) => points && points.length > 0;
+        if (some(news.train) || some(news.eval) || (news.curves && (some(news.curves.train) || some(news.curves.eval)))) setDrawn(true);
+      }
+      if (!news.log) return;
+      const anew = news.log.again || !begun;
+      begun = true;
+      setLog((before) => ({
+        lines: (anew ? [] : before.lines).concat(news.log.lines).slice(-LOG_LINES),
+        bar: news.log.bar,
+        skipped: (anew ? 0 : before.skipped) + news.log.skipped_bytes,
+      }));
     });
     source.addEventListener('end', () => source.close());
     return () => source.close();
   }, [props.events, again]);
+  useEffect(() => {
+    if (!drawn || !plot.current) return undefined;
+    let gone = false;
+    chartProgram().then((program) => {
+      if (gone || !plot.current) return;
+      chart.current = program.mount(plot.current, { steps: view.steps });
+      chart.current.update(waiting.current);
+      waiting.current = { train: [], eval: [] };
+    }).catch(() => setWords('The chart cannot be drawn: its program did not load from this server. Reload the page.'));
+    return () => { gone = true; if (chart.current) { chart.current.destroy(); chart.current = null; } };
+  }, [drawn]);
   // a resumed run goes on after its stream had ended
   useEffect(() => { if (props.view && props.view.attempt !== view.attempt) setAgain((n) => n + 1); }, [props.view && props.view.attempt]);
 
@@ -101,6 +140,8 @@ export default function Run() {
   const rows = ROWS.filter(([which]) => scores[which]);
   const left = view.eta_low_s != null && view.eta_high_s != null && view.eta_high_s - view.eta_low_s >= 5
     ? span(view.eta_low_s, view.eta_high_s) : time(view.eta_s);
+  const cost = view.spent === '0.00' || !view.spent ? 'free' : view.spent + ' ' + (view.currency || '');
+  const device = view.gpu_use != null ? 'GPU ' + share(view.gpu_use) : view.cores_busy != null ? figure(view.cores_busy, 1) + ' cores busy' : '';
   const doing = going && view.phase ? PHASES[view.phase] || view.phase : '';
   return (
     <div className="lu-card" ref={card} data-testid="run-card" data-run={props.id} data-state={state} data-step={view.step || 0} data-loss={view.loss == null ? '' : view.loss}>
@@ -110,21 +151,23 @@ export default function Run() {
         <span className={'lu-pill ' + tone} data-testid="run-state">{WORDS[state] || state}{doing ? ': ' + doing : ''}</span>
       </div>
       <div className="lu-bar" aria-hidden="true"><div style={{ width: part + '%' }} /></div>
-      <div className="lu-tiles">
-        <div className="lu-tile"><span className="lu-soft lu-small">Step</span><b data-testid="run-step">{(view.step || 0) + ' / ' + (view.steps || '–')}</b></div>
-        <div className="lu-tile"><span className="lu-soft lu-small">Loss</span><b data-testid="run-loss">{figure(view.loss, 3)}</b></div>
-        <div className="lu-tile"><span className="lu-soft lu-small">Tokens/s</span><b>{figure(view.tokens_per_s, 0)}</b></div>
-        <div className="lu-tile"><span className="lu-soft lu-small">{going ? 'Time left' : 'Spent'}</span><b data-testid="run-eta">{going ? left : view.spent === '0.00' || !view.spent ? 'free' : view.spent + ' ' + (view.currency || '')}</b></div>
-        <div className="lu-tile"><span className="lu-soft lu-small">Memory, peak</span><b>{gib(view.peak_memory_bytes)}</b></div>
+      <div className="lu-tiles lu-six">
+        <Tile label="Step" value={(view.step || 0) + ' / ' + (view.steps || '–')} note={view.epoch == null ? '' : 'epoch ' + Number(view.epoch).toFixed(2)} testid="run-step" />
+        <Tile label="Loss" value={figure(view.loss, 3)} note={view.eval_loss == null ? '' : 'held-out ' + figure(view.eval_loss, 3)} testid="run-loss" />
+        <Tile label={going ? 'Time left' : 'Cost'} value={going ? left : cost} note={going ? 'cost ' + cost : ''} testid="run-eta" />
+        <Tile label="Tokens/s" value={figure(view.tokens_per_s, 0)} note={device} testid="run-speed" />
+        <Tile label={view.memory_bytes == null ? 'Memory, peak' : 'Memory now'} value={gib(view.memory_bytes == null ? view.peak_memory_bytes : view.memory_bytes)}
+          note={[view.memory_bytes == null || view.peak_memory_bytes == null ? '' : 'peak ' + gib(view.peak_memory_bytes), view.predicted_memory_bytes ? 'predicted ' + gib(view.predicted_memory_bytes) : ''].filter(Boolean).join(', ')} testid="run-memory" />
+        <Tile label="Learning rate" value={rate(view.learning_rate)} note={view.grad_norm == null ? '' : 'gradient norm ' + figure(view.grad_norm, 2)} testid="run-rate" />
       </div>
-      {train.length || held.length ? (
+      {drawn ? (
         <>
-          <Chart train={train} held={held} steps={view.steps} />
-          <div className="lu-key"><span><i />training loss</span><span><i className="lu-held" />held-out loss</span><span style={{ marginLeft: 'auto' }}>step →</span></div>
+          <div className="lu-plot-box" ref={plot} />
+          <div className="lu-key"><span><i />training loss</span><span><i className="lu-held" />held-out loss</span></div>
         </>
       ) : null}
       {view.progress && going ? <p className="lu-say lu-soft" data-testid="run-progress">{view.progress}</p> : null}
-      {view.reason ? <p className="lu-say">{view.reason}</p> : null}
+      {view.reason ? <p className={'lu-say' + (tone === 'lu-bad' ? ' lu-bad' : '')} data-testid="run-reason">{view.reason}</p> : null}
       {rows.length ? (
         <table className="lu-table" data-testid="run-scores">
           <thead><tr><th>Held-out questions</th><th className="lu-num">answered exactly</th><th className="lu-num">loss</th><th className="lu-num">precision</th></tr></thead>
@@ -138,15 +181,14 @@ export default function Run() {
           </tbody>
         </table>
       ) : null}
-      {log.length ? (
-        <details className="lu-fold"><summary>Last log lines</summary><pre className="lu-log" data-testid="run-log">{log.join('\n')}</pre></details>
-      ) : null}
+      {log.lines.length || log.bar || going ? <Log log={log} address={props.log} /> : null}
       {words ? <p className="lu-say" data-testid="run-words">{words}</p> : null}
       <div className="lu-foot">
         {going ? <Button data-testid="stop-run" variant="outline" size="sm" disabled={busy} onClick={() => press('stop_run')}>Stop</Button> : null}
         {resumable ? <Button data-testid="resume-run" size="sm" disabled={busy} onClick={() => press('resume_run')}>Resume</Button> : null}
+        {state === 'finished' ? <Button data-testid="evaluate-run" size="sm" variant="outline" disabled={busy} onClick={() => press('evaluate_run')}>Evaluate</Button> : null}
         {state === 'finished' ? <Button data-testid="ask-both" size="sm" variant="outline" onClick={() => sendUserMessage(/helpdesk/.test(view.dataset || '') ? 'ask both: The printer in Lisbon is broken and nobody can print.' : 'ask both: Hello, what can you do?')}>Ask both models</Button> : null}
-        <span className="lu-soft lu-small lu-end"><a href={props.log} target="_blank" rel="noreferrer" data-testid="run-log-link">whole log</a> · {props.id}</span>
+        <span className="lu-soft lu-small lu-end">{props.page ? <><a className="lu-link" href={props.page} target="_blank" rel="noreferrer" data-testid="run-page-link">run page</a> · </> : null}{props.id}</span>
       </div>
     </div>
   );

@@ -133,6 +133,17 @@ class Lines:
     offset: int = 7
 
 
+@dataclass(frozen=True)
+class More:
+    """What came since a mark."""
+
+    lines: tuple[str, ...]
+    mark: str
+    skipped_bytes: int = 0
+    again: bool = False
+    bar: str = ""
+
+
 class NoModels:
     """A catalogue to which nothing can be added."""
 
@@ -192,9 +203,22 @@ class Hands:
         """One of the test's."""
         return self.views.get(run_id)
 
+    def report(self, run_id: str, /) -> dict[str, JsonValue] | None:
+        """Only its view."""
+        view = self.views.get(run_id)
+        return None if view is None else {"view": view.as_json()}
+
     def watch(self, run_id: str, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Events from an index on."""
         return self.events[offset:], len(self.events)
+
+    def curves(self, run_id: str) -> tuple[list[tuple[int, float]], list[tuple[int, float]], int]:
+        """The first event's loss, and where the second one begins."""
+        return [(1, 3.0)], [], 1
+
+    def follow_log(self, run_id: str, mark: str = "") -> More:
+        """The one line, once."""
+        return More(() if mark else ("step 1",), "7")
 
     def log(self, run_id: str, offset: int | None = None, lines: int | None = None) -> Lines:
         """One line."""

@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from agent.grounded import ground
 
-NAMES = ("model", "dataset", "epochs", "learning_rate", "name", "compare", "run_ids")
+NAMES = ("model", "dataset", "epochs", "learning_rate", "name", "compare", "run_ids", "sweep", "max_time")
 SCHEMA = {"properties": {name: {} for name in NAMES}, "required": ["model"]}
 TALK = [
     HumanMessage("Train on samples/helpdesk.jsonl for 3 epochs at 2e-4, call it Support Bot"),
@@ -28,6 +28,11 @@ TALK = [
         ({"run_ids": ["7h3k9m2pqr"]}, True),
         ({"run_ids": ["7h3k9m2pqr", "zzzzzzzzz9"]}, False),
         ({"epochs": 9}, False),
+        ({"sweep": "epochs=3"}, True),
+        ({"sweep": "lr=0.0002,3"}, True),
+        ({"sweep": "r=3,16"}, False),
+        ({"max_time": "3h"}, True),
+        ({"max_time": "20m"}, False),
         ({"dataset": "other.jsonl"}, False),
         ({"compare": True}, True),
         ({"model": "invented but required"}, True),

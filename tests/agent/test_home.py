@@ -39,6 +39,13 @@ def test_a_home_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         prepare_home(tmp_path / "file" / "home")
 
 
+def test_a_home_in_which_no_lock_can_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(ToolFailed, match="lock: Is a directory") as refused:
+        HomeLock(tmp_path).take()
+    assert "LUTHIER_HOME" in refused.value.try_next
+
+
 def test_a_second_holder_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
     lock = HomeLock(tmp_path).take()
     assert lock.held and lock.take() is lock

@@ -55,6 +55,12 @@ async def test_what_cannot_be_a_person_is_said(household: Household, person: str
     assert told.value.try_next and household.list() == before
 
 
+@pytest.mark.parametrize("person", ["owner", "system"])
+async def test_an_id_of_luthiers_own_is_said_to_be_taken_and_not_to_be_ill_formed(household: Household, person: str) -> None:
+    with pytest.raises(ToolFailed, match="Luthier's own"):
+        await household.add(person, "", "owner", "human", ME)
+
+
 async def test_the_last_owner_stays_one(household: Household) -> None:
     for change in ({"role": "member"}, {"active": False}):
         with pytest.raises(ToolFailed, match="owner"):

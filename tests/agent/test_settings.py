@@ -12,6 +12,7 @@ def test_nothing_set_means_a_local_home_and_the_command_assistant() -> None:
     assert (settings.host, settings.port, settings.brain, settings.accelerator) == ("127.0.0.1", 8000, "", "auto")
     assert settings.home == Path.home() / ".luthier"
     assert settings.data_folders() == (settings.root / "samples", settings.home / "data")
+    assert settings.machine_lock().parent.name.startswith("luthier") and settings.machine_lock().is_absolute()
 
 
 def test_everything_can_be_set(tmp_path: Path) -> None:
@@ -25,6 +26,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
             "LUTHIER_BRAIN": "ollama:qwen3:4b",
             "LUTHIER_ACCELERATOR": "cpu",
             "LUTHIER_BUNDLED": str(tmp_path / "m"),
+            "LUTHIER_RUNTIME": str(tmp_path / "r"),
+            "LUTHIER_NOTIFY": "all",
             "LUTHIER_TORCH_INDEX": "https://torch.example",
             "OPENAI_API_KEY": "k",
         }
@@ -32,6 +35,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert settings.home == tmp_path and settings.port == 9000 and settings.brain == "ollama:qwen3:4b"
     assert settings.data_folders() == (tmp_path / "a", tmp_path / "b", tmp_path / "data"), "uploads can always be named"
     assert settings.bundled == tmp_path / "m" and settings.engine() == "cpu"
+    assert settings.machine_lock() == tmp_path / "r" / "machine-cpu.lock" and settings.notify == "all"
     assert "k" not in repr(settings.provider)
 
 
@@ -45,6 +49,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("BRAIN", "cohere:command", "provider:model"),
         ("BRAIN", "openai:", "provider:model"),
         ("ACCELERATOR", "tpu", "none of auto, cpu, cuda"),
+        ("NOTIFY", "always", "none of off, ends, all"),
+        ("RUNTIME", "here", "not an absolute path"),
         ("HOME", "here", "not an absolute path"),
         ("DATA", "/a:b", "not an absolute path"),
         ("HOST", "0.0.0.0", "can be reached from other machines"),

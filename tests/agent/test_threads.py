@@ -2,7 +2,7 @@
 
 import asyncio
 
-from agent.events import ApprovalChanged, Event, Notice, TextDelta, TextDone, TurnEnded
+from agent.events import ApprovalChanged, Event, Notice, TextDelta, TextDone, ToolEnded, TurnEnded
 from agent.threads import BACKLOG, Threads
 from tests.agent.test_notices import APPROVAL
 
@@ -55,3 +55,11 @@ async def test_threads_do_not_hear_each_other_and_closing_ends_listening() -> No
     threads.tell(Notice("two", "run", "x"))
     threads.close()
     assert await listening == []
+
+
+async def test_the_table_that_a_sweep_ended_with_is_kept_and_other_results_are_not() -> None:
+    threads = Threads()
+    table = ToolEnded("t", "1", "c", "compare_runs", "done", {"curves": {}})
+    for event in (ToolEnded("t", "1", "b", "run_status", "done", {}), table):
+        threads.tell(event)
+    assert threads.unheard("t") == (table,)

@@ -1,8 +1,12 @@
 """A kill inside a tool: the thread goes on, and nothing happens twice."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
 
 from agent.brain.brain import Brain
 from agent.context import TurnContext
@@ -12,6 +16,7 @@ from agent.memory import open_memory
 from policies.tool import Call, Result
 from tests.agent.home import ME, Home, only, said
 from tests.agent.scripted import Scripted, after_words, call
+from tests.faults.proof import proves
 
 SCRIPT = after_words(call("look", {"name": "once"}))
 
@@ -111,3 +116,33 @@ async def test_an_empty_answer_is_said(home: Home) -> None:
         events = await said(shop, "go")
     assert only(events, Problem)[0].text == "The model gave no answer."
     assert not only(events, TextDone)
+
+
+class Late(Scripted):
+    """Begins to call a tool, and is then not heard of any more; once."""
+
+    times: int = 1
+
+    async def _astream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        if self.times:
+            self.times -= 1
+            half = tool_call_chunk(name="look", args='{"na', id="call-1", index=0)
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[half]))
+            raise TimeoutError
+        async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+            yield chunk
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> "Late":
+        """The same one, which remembers that it was late."""
+        return self
+
+
+@proves("F29", "the provider of the language model times out in the middle of a tool call",
+        "a sentence says so, no half call runs, and the thread goes on with the next message")
+async def test_a_provider_that_times_out_in_the_middle_of_a_call_runs_nothing_and_the_thread_goes_on(home: Home) -> None:
+    async with home.workshop(Late(script=SCRIPT)) as shop:
+        events = await said(shop, "go")
+        assert only(events, Problem) and isinstance(events[-1], TurnEnded) and not only(events, ToolEnded)
+        assert home.calls("look") == 0
+        again = await said(shop, "go on")
+    assert only(again, ToolEnded)[0].status == "done" and home.calls("look") == 1 and not only(again, Problem)

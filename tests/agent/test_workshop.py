@@ -254,6 +254,9 @@ async def test_watching_ends_with_the_run_and_hides_other_peoples(home: Home) ->
         shown = [each async for each in shop.watch("0123456789", ME)]
         assert [each["kind"] for each in shown] == ["step", "step", "view"]
         assert shown[-1]["offset"] == 2 and shown[-1]["view"]["state"] == "finished"
+        chart = [each async for each in shop.watch("0123456789", ME, None)]
+        assert [each["kind"] for each in chart] == ["curves", "step", "view"] and chart[0]["train"] == [(1, 3.0)]
+        assert (await shop.follow_log("0123456789", ME)).lines == ("step 1",)
         home.people.add("ann", "Ann", "member")
         home.people.add("aud", "Aud", "auditor")
         ann = Caller("ann", "web")
@@ -261,8 +264,11 @@ async def test_watching_ends_with_the_run_and_hides_other_peoples(home: Home) ->
         assert all(shop.run("foreign000", Caller(who, "web")) is not None for who in ("bob", "owner", "aud"))
         with pytest.raises(ToolFailed, match="no run of yours"):
             await anext(aiter(shop.watch("foreign000", ann)))
-        with pytest.raises(ToolFailed):
-            await shop.log("foreign000", ann)
+        for look in (shop.log, shop.follow_log):
+            with pytest.raises(ToolFailed):
+                await look("foreign000", ann)
+        assert await shop.report("foreign000", ann) is None and await shop.report("nonsense", Caller("owner", "web")) is None
+        assert all([await shop.report("foreign000", Caller(who, "web")) for who in ("bob", "owner", "aud")])
         assert (await shop.log("0123456789", ME)).lines == ("step 1",)
 
 

@@ -3,8 +3,10 @@
 CI tries 2,000 sequences; `LUTHIER_ATTACKS=10000` tries them all.
 """
 
+import asyncio
 import os
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from langchain_core.messages.tool import invalid_tool_call
 from policies import ledger as books
 from policies.people import Caller
 from policies.tables import approvals, calls, decisions
+from tests.attacks.faces import Faces
 from tests.attacks.siege import BOB, CY, ME, MEL, VIC, Hostile, Siege
 
 SEQUENCES = int(os.environ.get("LUTHIER_ATTACKS", "2000"))
@@ -111,7 +114,7 @@ class Ledger:
         self.siege = siege
 
     def holds(self) -> None:
-        """I1 no effect without its own yes; I3 the ledger is below every cap; I5 no performed call is forgotten."""
+        """I1 no effect without its own yes; I2 none twice for one; I3 the ledger is below every cap; I5 no performed call is forgotten."""
         with_yes = [
             (name, call, times) for name, weapon in self.siege.weapons.items() if name != "look" for call, times in weapon.done.items()
         ]
@@ -131,6 +134,8 @@ class Ledger:
             yes = {each.person for each in said if each.approval_id == row.id}
             assert row.state == "consumed" and row.tool == name and len(yes) >= row.quorum
             assert yes <= {"owner", "bob", "cy"} and (name == "heavy" or row.requester not in yes)
+        effects = Counter(kept[call].approval_id for _, call, times in with_yes if kept[call].approval_id for _ in range(times))
+        assert all(count == 1 for count in effects.values()), "I2"
         assert not self.siege.weapons["nothing"].shots
         assert all(each.total <= 100_000_000 for each in used.values()) and sum(each.total for each in used.values()) <= 500_000_000
         assert not any(used[person].total for person in ("vic", "stranger", "system"))
@@ -143,7 +148,7 @@ async def test_no_sequence_of_calls_and_decisions_passes_the_gate(siege: Siege, 
     siege.more_people()
     siege.weapons["theirs"].owner = siege.weapons["halt"].owner = "cy"
     dice, gateway, ledger = Dice(f"siege {batch}"), siege.gateway(), Ledger(siege)
-    seen = ["00000000"]
+    seen, faces = ["00000000"], Faces(gateway)
     for number in range(BATCH):
         for _ in range(dice.randrange(1, 6)):
             caller, chance = dice.choice(CALLERS), dice.random()
@@ -154,6 +159,9 @@ async def test_no_sequence_of_calls_and_decisions_passes_the_gate(siege: Siege, 
             elif chance < 0.95:
                 wanted = dice.choice(seen[-6:])
                 if gateway.approval(wanted) is not None:
+                    yes = [gateway.decide(wanted, "approve", each) for each in (BOB, CY, ME)] if dice.random() < 0.2 else []
+                    # All at once, while what a crash would have left approved is begun as well.
+                    await asyncio.gather(*yes, *([gateway.recover()] if yes else []))
                     await gateway.decide(wanted, dice.choice(["approve", "approve", "deny"]), caller)
             elif chance < 0.98:
                 if gateway.approval(seen[-1]) is not None:
@@ -163,6 +171,8 @@ async def test_no_sequence_of_calls_and_decisions_passes_the_gate(siege: Siege, 
         siege.clock.forward(minutes=dice.choice([0, 0, 1, 30, 600]))
         if number % LOOK == 0:
             ledger.holds()
+            await gateway.sweep()
+            assert not faces.untrue(), "I6: what is on show is true after one round of upkeep"
     ledger.holds()
     assert siege.weapons["look"].shots and siege.shots, "some of it was sound, and was done"
     assert siege.intact(), "I4: the log verifies, and each intent has one outcome"
@@ -182,6 +192,7 @@ async def test_no_turn_of_a_hostile_model_passes_the_gate(siege: Siege) -> None:
 
     model = Hostile(script=script, heard=[])  # pyright: ignore[reportArgumentType]
     async with siege.workshop(model) as shop:
+        faces = Faces(shop.door.gateway)
         for turn in range(TURNS):
             left = dice.randrange(2, 6)
             caller = dice.choice([ME, BOB, MEL, VIC])
@@ -191,4 +202,6 @@ async def test_no_turn_of_a_hostile_model_passes_the_gate(siege: Siege) -> None:
                 await shop.decide(view.id, dice.choice(["approve", "deny"]), dice.choice([ME, BOB, CY, MEL]))
             siege.clock.forward(minutes=dice.choice([0, 5, 600]))
             ledger.holds()
+            await shop.door.gateway.sweep()
+            assert not faces.untrue(), "I6"
     assert siege.weapons["look"].shots and siege.intact()

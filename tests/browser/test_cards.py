@@ -124,9 +124,66 @@ def test_a_run_is_followed_live_and_stopped(chat: Chat):
     card = chat.find("run-card")
     expect(card).to_have_attribute("data-state", "running")
     chat.page.wait_for_function("+document.querySelector('[data-testid=loss-chart]')?.dataset.points > 3")
+    expect(chat.find("run-memory").locator("..")).to_contain_text("predicted 1.40 GiB")
+    expect(chat.find("run-speed").locator("..")).to_contain_text("cores busy")
+    expect(chat.find("run-rate").locator("..")).to_contain_text("gradient norm 1.10")
+    expect(chat.find("run-page-link")).to_have_attribute("href", f"/runs/{card.get_attribute('data-run')}")
+    chat.find("run-log-fold").locator("summary").click()
+    expect(chat.find("run-log")).to_contain_text("step 1/60")
+    chat.page.wait_for_function("/step [1-9][0-9]\\/60/.test(document.querySelector('[data-testid=run-log]').textContent)")
     chat.find("stop-run").click()
     expect(card).to_have_attribute("data-state", "cancelled")
     expect(chat.find("resume-run")).to_be_visible()
+
+
+def test_a_finished_run_is_evaluated_at_the_press_of_a_button(chat: Chat):
+    chat.say(TUNE)
+    chat.find("approve").click()
+    expect(chat.find("run-card")).to_have_attribute("data-state", "finished", timeout=30_000)
+    chat.find("evaluate-run").click()
+    expect(chat.find("run-words")).to_contain_text("+60 points (95 % interval +43 to +75")
+
+
+def test_where_the_chart_cannot_load_the_card_says_so_and_the_numbers_go_on(chat: Chat):
+    chat.page.route("**/assets/plotly.js", lambda route: route.abort())
+    chat.say(TUNE)
+    chat.find("approve").click()
+    expect(chat.page.locator(".lu-plot-words")).to_contain_text("The chart cannot be drawn")
+    expect(chat.find("run-card")).to_have_attribute("data-state", "finished", timeout=30_000)
+    expect(chat.find("run-step")).to_have_text("60 / 60")
+
+
+def test_the_log_of_a_run_follows_until_its_reader_scrolls_up(chat: Chat):
+    chat.say(TUNE)
+    chat.find("approve").click()
+    chat.find("run-log-fold").locator("summary").click()
+    log = chat.find("run-log")
+    expect(log).to_contain_text("step 30/60")
+    log.evaluate("pane => { pane.scrollTop = 0; }")
+    again = chat.find("run-log-follow")
+    expect(again).to_be_visible()
+    expect(log).to_contain_text("step 60/60")
+    assert log.evaluate("pane => pane.scrollTop") == 0
+    again.click()
+    expect(again).to_have_count(0)
+    assert log.evaluate("pane => pane.scrollHeight - pane.scrollTop - pane.clientHeight") < 24
+
+
+def test_a_run_that_ended_leads_to_its_page_and_is_evaluated(chat: Chat):
+    chat.say(TUNE)
+    chat.find("approve").click()
+    expect(chat.find("run-card")).to_have_attribute("data-state", "finished", timeout=30_000)
+    expect(chat.find("run-page-link")).to_have_attribute("href", f"/runs/{chat.find('run-card').get_attribute('data-run')}")
+    chat.find("evaluate-run").click()
+    expect(chat.find("run-words")).to_contain_text("points (95 % interval")
+
+
+def test_without_the_charts_program_the_card_says_so_and_its_numbers_go_on(chat: Chat):
+    chat.page.route("**/assets/plotly.js", lambda route: route.abort())
+    chat.say(TUNE)
+    chat.find("approve").click()
+    expect(chat.page.locator(".lu-plot-words")).to_contain_text("The chart cannot be drawn")
+    expect(chat.find("run-step")).to_have_text("60 / 60", timeout=30_000)
 
 
 def test_answers_stand_side_by_side_with_their_labels(chat: Chat):
@@ -135,6 +192,15 @@ def test_answers_stand_side_by_side_with_their_labels(chat: Chat):
     expect(chat.find("answer-tuned")).to_contain_text("int8")
     base, tuned = (chat.find(f"answer-{which}").get_by_test_id("answer-text").inner_text() for which in ("base", "tuned"))
     assert base != tuned
+
+
+def test_compared_runs_are_one_table_with_the_best_marked_and_one_chart(chat: Chat):
+    chat.say("compare my runs")
+    expect(chat.find("best-run")).to_contain_text("0000000002 ★ best")
+    expect(chat.find("best-run")).to_contain_text("90%")
+    expect(chat.find("compared-run")).to_have_count(1)
+    expect(chat.find("comparison-chart").locator(".legend .traces")).to_have_count(2)
+    expect(chat.find("comparison-chart").locator(".scatterlayer .trace")).to_have_count(4)
 
 
 def test_lines_of_a_log_are_text_and_fetch_nothing(chat: Chat):

@@ -110,3 +110,10 @@ def test_what_is_saved_is_sealed(tmp_path: Path) -> None:
     loop.step(2.0)
     found = last_complete(tmp_path / "checkpoints")
     assert found is not None and found.step == 1
+
+
+@pytest.mark.parametrize("use", [0.93, None], ids=["a gpu", "a cpu"])
+def test_a_step_tells_how_busy_the_gpu_is(tmp_path: Path, use: float | None) -> None:
+    Loop(tmp_path, gpu_use=lambda: use).step(2.0)
+    told = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [event["gpu_use"] for event in told if event["kind"] == "step"] == [use]

@@ -12,6 +12,7 @@ import pytest
 from tests.engine.conftest import edit, events_of, log_of, result_of
 from tests.engine.nursery import Nursery
 from tests.engine.test_killed import FIELDS, agree, keyed, undisturbed
+from tests.faults.proof import proves
 from tools.engine.checkpoints import Checkpoints
 from tools.engine.manifest import mistakes
 from tools.engine.seal import read_key
@@ -83,6 +84,8 @@ def test_an_exploding_loss_ends_the_run_and_keeps_the_checkpoint_from_before(new
 
 
 @pytest.mark.parametrize("wish", ["checkpoint.before_seal:3:raise", "event:22:raise", "adapter.before_move:1:raise"])
+@proves("F21", "the disk is full during a checkpoint",
+        "the run fails cleanly, the last whole checkpoint is kept, the partial one removed")
 def test_a_full_disk_fails_the_run_keeps_the_last_checkpoint_and_it_goes_on_later(
     wish: str, new_run: NewRun, nursery: Nursery, undisturbed: Path
 ) -> None:
@@ -111,6 +114,8 @@ def small_disk(kib: int) -> list[str]:
 
 
 @pytest.mark.parametrize("kib", [pytest.param(ADAPTER_FITS_NOT, id="in safetensors"), pytest.param(OPTIMIZER_FITS_NOT, id="in torch")])
+@proves("F21", "the disk is full during a checkpoint",
+        "the run fails cleanly, the last whole checkpoint is kept, the partial one removed")
 def test_a_disk_that_is_really_full_is_named_and_the_partial_checkpoint_is_gone(
     kib: int, new_run: NewRun, environ: dict[str, str], python: str
 ) -> None:

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.exc import IntegrityError
 
 from policies.book import MIGRATIONS, Book, BookBroken, BookBusy, now_text, revisions
-from policies.tables import meta, metadata
+from policies.tables import audit, meta, metadata
+from tests.faults.proof import proves
 from tests.policies.home import Home
 
 
@@ -46,6 +49,25 @@ def test_a_new_book_is_private_durable_and_holds_every_table(tmp_path: Path) -> 
 
 def test_the_newest_migration_is_the_schema_that_the_program_names() -> None:
     assert revisions() == sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("0*.py"))
+
+
+def test_the_records_of_an_older_book_are_kept_byte_for_byte_and_stay_append_only(tmp_path: Path) -> None:
+    path, rows = tmp_path / "book.sqlite", [(seq, f"{seq:064x}", "auth", None, bytes(range(seq, seq + 99))) for seq in (1, 2, 3)]
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as conn, conn.begin():
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0002")
+    with sqlite3.connect(path) as raw:
+        raw.executemany("INSERT INTO audit VALUES (?, ?, ?, ?, ?)", rows)
+    raw.close()
+    engine.dispose()
+    book = Book.open(path)
+    assert [tuple(row) for row in book.read(lambda conn: conn.execute(select(audit).order_by(audit.c.seq)).all())] == rows
+    with pytest.raises(IntegrityError, match="append-only"):
+        book.write(lambda conn: conn.execute(audit.delete()))
+    book.close()
 
 
 def test_a_book_keeps_its_name_and_its_rows(tmp_path: Path) -> None:
@@ -118,6 +140,29 @@ def test_a_write_inside_a_write_is_an_error_not_a_standstill(home: Home) -> None
         home.book.write(lambda conn: home.book.write(put("x")))
 
 
+def test_a_write_by_whoever_hears_of_a_commit_at_once_is_an_error_too(home: Home) -> None:
+    gate, said, told = threading.Event(), list[str](), threading.Event()
+
+    def on_commit(_done: object) -> None:
+        try:
+            home.book.write(put("x"))
+        except RuntimeError as error:
+            said.append(str(error))
+        told.set()
+
+    home.book.submit(lambda conn: gate.wait(30)).add_done_callback(on_commit)
+    gate.set()
+    assert told.wait(30) and "wait for itself" in said[0]
+
+
+def test_writes_come_in_the_order_in_which_they_were_asked_for(home: Home) -> None:
+    order = list[int]()
+    for number in range(0, 200, 2):
+        home.book.submit(lambda conn, number=number: order.append(number))
+        home.book.write(lambda conn, number=number: order.append(number + 1))
+    assert order == list(range(200))
+
+
 @pytest.mark.parametrize("busy", [False, True], ids=["nobody else writes", "another write is at work"])
 def test_an_interrupted_write_leaves_nothing_and_the_next_one_works(home: Home, busy: bool) -> None:
     gate = threading.Event()
@@ -170,6 +215,8 @@ def test_a_place_where_no_book_can_be_is_named(tmp_path: Path) -> None:
         Book.open(tmp_path / "book.sqlite")
 
 
+@proves("F28", "another program holds the SQLite file",
+        "it is waited for, then busy is said and nothing is written")
 def test_a_book_that_another_program_holds_is_busy_and_unchanged(home: Home) -> None:
     home.book.write(lambda conn: conn.exec_driver_sql("PRAGMA busy_timeout=50"))
     other = sqlite3.connect(home.path, isolation_level=None)

@@ -11,6 +11,7 @@ from policies.people import Caller
 from policies.policy import Policy
 from policies.proposal import Effect
 from policies.tables import decisions, people
+from tests.faults.proof import proves
 from tests.policies.fakes_tools import FakeTool, heavy, spending
 from tests.policies.home import BOB, CY, OWNER, Home, ask, kept, two_more
 
@@ -86,6 +87,8 @@ async def test_a_yes_of_somebody_who_lost_the_right_since_does_not_count(home: H
     assert (await gateway.decide(view.id, "approve", CY)).approval.status == "pending" and not tool.done
 
 
+@proves("F18", "an approver loses the role between approval and start",
+        "revoked, nothing begins")
 async def test_an_approver_demoted_between_the_yes_and_the_start_revokes_it(home: Home) -> None:
     two_more(home)
     tool = spending(10, before=lambda args: home.people.set("bob", role="viewer") if deciding else None)

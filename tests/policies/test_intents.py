@@ -12,6 +12,7 @@ from policies.policy import SHIPPED, Policy
 from policies.proposal import Cost, Effect, Unpriced
 from policies.tables import approvals, ledger
 from policies.tool import ToolFailed
+from tests.faults.proof import proves
 from tests.policies.fakes_tools import FakeArgs, FakeTool, heavy, spending
 from tests.policies.home import OWNER, Home, ask, kept
 
@@ -32,6 +33,8 @@ def swap(**changes: Any) -> Callable[[FakeTool], None]:
     pytest.param(swap(plan={"dataset": {"digest": "bb"}}), "dataset digest", id="the data changed"),
     pytest.param(swap(owner="owner"), "owner", id="the owner changed"),
 ])
+@proves("F33", "the price rises between approval and start",
+        "a ceiling above the approved one is refused, the yes is void and unused; ask again")
 async def test_a_yes_is_void_when_what_it_covered_has_changed(home: Home, change: Callable[[FakeTool], None], word: str) -> None:
     tool = spending(10, stop_rules=("Ends after 2 h.",), plan={"dataset": {"digest": "aa"}, "seconds": 10})
     gateway = home.gateway({"pay": tool})
@@ -92,6 +95,8 @@ async def test_an_unused_yes_can_be_revoked(home: Home) -> None:
     assert (await gateway.withdraw(view.id, OWNER)).approval.status == "revoked"
 
 
+@proves("F16", "another run reaches the budget between approval and start",
+        "refused for the budget; the yes is kept, unused")
 async def test_a_budget_that_another_run_used_up_meanwhile_refuses_and_keeps_the_yes(home: Home) -> None:
     tool = spending(40)
     gateway = home.gateway({"pay": tool})
@@ -133,6 +138,8 @@ def own_policy(tmp_path: Path) -> Path:
     return folder
 
 
+@proves("F17", "the policy changes between approval and start",
+        "what waits is revoked; ask anew")
 async def test_another_policy_at_the_next_start_voids_what_waits(home: Home, tmp_path: Path) -> None:
     folder = own_policy(tmp_path)
     view = await ask(home.gateway({"start": heavy()}, Policy.load(folder)))
@@ -143,6 +150,8 @@ async def test_another_policy_at_the_next_start_voids_what_waits(home: Home, tmp
     assert found is not None and found.status == "revoked"
 
 
+@proves("F17", "the policy changes between approval and start",
+        "what waits is revoked; ask anew")
 async def test_a_policy_edited_while_the_program_runs_raises_the_alarm_and_voids_what_waits(home: Home, tmp_path: Path) -> None:
     folder = own_policy(tmp_path)
     tool = heavy()

@@ -98,8 +98,8 @@ class FakePlanning:
 class RunWorld:
     """One home."""
 
-    def __init__(self, home: Path, grace_s: float = 0.5) -> None:
-        self.places = Places(ROOT, home, engine_python=engine_script(home))
+    def __init__(self, home: Path, grace_s: float = 0.5, machine_lock: Path | None = None) -> None:
+        self.places = Places(ROOT, home, engine_python=engine_script(home), machine_lock=machine_lock or home / "runs" / ".machine.lock")
         self.book = Book.open(home / "book.sqlite")
         self.engine = EngineChildren(self.places, {**os.environ, "OPENAI_API_KEY": "not for children"})
         (home / "config.json").touch()  # the folder is the model's, too

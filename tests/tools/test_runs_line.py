@@ -1,5 +1,6 @@
 """The line before this machine: one run at a time, in turn, in the book, across processes and restarts."""
 
+import stat
 import subprocess
 import sys
 import textwrap
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from policies.tool import Call, Result
+from policies.tool import Call, Result, ToolFailed
+from tests.faults.proof import proves
 from tests.tools.fakes_runs import ROOT, RunWorld, wait_until
 from tools.runs.identity import lock_state
 from tools.runs.line import Line, is_orphaned
-from tools.runs.local import MACHINE, LocalRuns, MachineTaken
+from tools.runs.local import LocalRuns, MachineTaken
 from tools.runs.look import RunArgs, RunStatus
 from tools.runs.state import RunState
+from tools.runs.stop import StopArgs
 
 GONE = {"boot": "another-boot", "pid": 1, "start": 1}
 
@@ -47,14 +50,14 @@ def test_the_machine_is_given_once_whoever_asks_at_the_same_moment(world: RunWor
     first, second = running(world), world.begin("polite", "call-2")
     assert world.line.take() is None and [Line(world.book).take() for _ in range(3)] == [None] * 3
     assert [row.id for row in world.line.waiting()] == [second]
-    assert world.store.wanted(first).state is RunState.RUNNING and lock_state(world.places.runs / MACHINE) == "held"
+    assert world.store.wanted(first).state is RunState.RUNNING and lock_state(world.places.machine_lock) == "held"
 
 
 def test_a_run_that_waits_leaves_the_line_when_it_is_cancelled_and_never_starts(world: RunWorld) -> None:
     first, second = running(world), world.begin("polite", "call-2", "ana")
-    done = world.cancel.perform(RunArgs(run_id=second), Call("stop", "ana"))
+    done = world.cancel.perform(StopArgs(run_id=second), Call("stop", "ana"))
     assert done.result["state"] == "cancelled" and "waited" in str(done.result["message"])
-    again = world.cancel.perform(RunArgs(run_id=second), Call("stop-2", "ana"))
+    again = world.cancel.perform(StopArgs(run_id=second), Call("stop-2", "ana"))
     assert again.result["state"] == "cancelled" and "already" in str(again.result["message"])
     world.local.stop(first, 1)
     world.until(first, RunState.CANCELLED)
@@ -67,10 +70,12 @@ def test_a_cancel_that_comes_when_the_turn_has_come_stops_it_like_any_other(worl
     world.local.stop(first, 1)
     world.until(second, RunState.RUNNING)
     assert world.line.leave(stale, RunState.CANCELLED, "too late", {}) is None
-    world.cancel.perform(RunArgs(run_id=second), Call("stop", "ana"))
+    world.cancel.perform(StopArgs(run_id=second), Call("stop", "ana"))
     world.until(second, RunState.CANCELLED)
 
 
+@proves("F24", "a person cancels while the start is under way (on this machine)",
+        "ends cancelled, the engine never starts")
 def test_a_stop_between_the_turn_and_the_start_keeps_the_engine_from_starting(world: RunWorld) -> None:
     first, second = running(world), world.begin("polite", "call-2", "ana")
     world.local.stop(first, 1)
@@ -162,6 +167,37 @@ def test_two_homes_that_share_their_run_folder_do_not_train_at_the_same_time(tmp
     finally:
         two.close()
         one.close()
+
+
+def test_two_homes_with_folders_of_their_own_share_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    lock = tmp_path / "runtime" / "machine-cpu.lock"
+    one, two = RunWorld(tmp_path / "one", machine_lock=lock), RunWorld(tmp_path / "two", machine_lock=lock)
+    try:
+        first = running(one)
+        second = two.begin("finishes", "call-2")
+        assert two.state(second) is RunState.QUEUED and two.views.of(two.store.wanted(second)).place == 1
+        assert lock_state(lock) == "held" and stat.S_IMODE(lock.parent.stat().st_mode) == 0o700
+        one.local.stop(first, 1)
+        one.until(first, RunState.CANCELLED)
+        two.until(second, RunState.FINISHED)
+        assert lock_state(lock) == "free"
+    finally:
+        two.close()
+        one.close()
+
+
+def test_a_lock_folder_that_others_can_write_starts_nothing(tmp_path: Path) -> None:
+    open_to_all = tmp_path / "runtime"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    (tmp_path / "home").mkdir()
+    world = RunWorld(tmp_path / "home", machine_lock=open_to_all / "machine-cpu.lock")
+    with pytest.raises(ToolFailed, match="not yours alone") as refused:
+        world.begin("finishes")
+    assert "LUTHIER_RUNTIME" in refused.value.because + refused.value.try_next
+    world.close()
 
 
 def test_a_folder_that_another_home_made_is_left_alone(world: RunWorld, tmp_path: Path) -> None:

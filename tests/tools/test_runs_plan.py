@@ -10,7 +10,7 @@ from policies.tool import ToolFailed
 from tests.tools.fakes_runs import MACHINE, FakePlanning
 from tools.hardware import Machine, Memory
 from tools.outlook import DatasetFacts
-from tools.runs.plan import Plan, Wish, make_plan, minutes, spec_of
+from tools.runs.plan import Plan, Wish, as_seconds, make_plan, minutes, spec_of
 
 ROWS = DatasetFacts(rows=400, train_rows=300, p50=50, p95=80, max=100, digest="d" * 64)
 WISH = Wish("bundled", "samples/helpdesk.jsonl")
@@ -74,13 +74,30 @@ def test_durations_are_said_in_fitting_units(seconds: float, words: str) -> None
     assert minutes(seconds) == words
 
 
-@pytest.mark.parametrize(("hours", "limit"), [(1, 3600), (72, None), (None, None)], ids=["fewer", "as many as may be", "not said"])
-def test_a_run_lasts_no_longer_than_was_wished_and_than_the_limits_allow(hours: int | None, limit: int | None) -> None:
-    plan = planned(replace(WISH, max_hours=hours))
+@pytest.mark.parametrize(
+    ("seconds", "limit"), [(1200, 1200), (72 * 3600, None), (None, None)], ids=["less", "as long as may be", "not said"]
+)
+def test_a_run_lasts_no_longer_than_was_wished_and_than_the_limits_allow(seconds: int | None, limit: int | None) -> None:
+    plan = planned(replace(WISH, max_time=seconds))
     assert plan.limit_s == (limit or planned().limit_s) <= 72 * 3600
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("90m", 5400), ("2h", 7200), ("1h30m", 5400), ("1.5 hours", 5400), ("20 minutes", 1200), ("600", 600), (600, 600), ("45s", 45),
+     (None, None)],
+)
+def test_a_time_is_read_as_people_write_it(said: object, seconds: object) -> None:
+    assert as_seconds(said) == seconds
+
+
+@pytest.mark.parametrize("said", ["soon", "", "2 days", "-5m", "1e9h", "nan"])
+def test_words_that_are_no_time_are_refused_with_examples(said: str) -> None:
+    with pytest.raises(ValueError, match="90m, 2h"):
+        as_seconds(said)
 
 
 def test_more_hours_than_the_limits_allow_are_refused() -> None:
     with pytest.raises(ToolFailed, match="72 hours at most") as refused:
-        planned(replace(WISH, max_hours=73))
+        planned(replace(WISH, max_time=73 * 3600))
     assert "local_run" in refused.value.try_next

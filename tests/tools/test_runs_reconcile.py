@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from policies.book import BookBroken
 from tests.tools.fakes_runs import RunWorld
 from tools.runs.runner import boot_id, write_atomically
 from tools.runs.state import RunState
+from tools.runs.store import NewRun
 
 
 @pytest.fixture
@@ -96,3 +98,17 @@ def test_a_folder_edited_by_hand_breaks_no_pass_and_no_view(world: RunWorld, nam
     (folder / name).write_text(text)
     assert world.state(run) in {RunState.FAILED, RunState.CANCELLED}
     assert world.views.of(world.store.wanted(run)).as_json()["reason"]
+
+
+def test_a_run_that_could_not_be_started_stays_failed_until_its_next_attempt(world: RunWorld) -> None:
+    run = world.row(state=RunState.FAILED)
+    assert world.reconciler.settle(world.store.wanted(run)) is None
+    assert world.store.wanted(run).state is RunState.FAILED
+
+
+def test_a_call_that_breaks_off_before_its_run_is_ready_leaves_nothing_waiting_for_it(world: RunWorld) -> None:
+    new = NewRun("0123456789", "owner", None, "call-1", "", "bundled", "samples/a.jsonl", "qlora", {}, None)
+    world.store.create(new)
+    with pytest.raises(BookBroken), world.reconciler.preparing([new.id]):
+        raise BookBroken("Use the book", "it is full.", "Free some space.")
+    assert world.store.wanted(new.id).state is RunState.FAILED

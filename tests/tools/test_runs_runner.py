@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.proof import proves
 from tests.tools.fakes_runs import ROOT, RunWorld, wait_until
 from tools.runs import runner
 from tools.runs.identity import is_alive, lock_state, read_identity
@@ -66,6 +67,8 @@ def test_a_stop_reaches_the_engine_which_saves_and_ends(world: RunWorld) -> None
     assert world.views.of(world.store.wanted(run)).step == 3
 
 
+@proves("F26", "the trainer ignores SIGTERM",
+        "SIGKILL to its group after the grace; no orphan children")
 def test_an_engine_that_ignores_the_stop_is_killed_with_its_children_after_the_grace(world: RunWorld) -> None:
     run = world.begin("stubborn")
     folder = world.places.runs / run

@@ -10,6 +10,7 @@ from policies.tool import Call, Recall, Result, ToolFailed
 from tests.tools.fakes_runs import RunWorld
 from tools.runs.start import StartArgs
 from tools.runs.state import RunState
+from tools.runs.stop import StopArgs
 from tools.runs.sweep import read_sweep
 
 
@@ -107,3 +108,33 @@ def test_one_of_a_sweep_can_be_cancelled_and_the_others_go_on(world: RunWorld) -
     world.local.stop(ids[0], 1)
     world.until(ids[2], RunState.FINISHED)
     assert world.store.wanted(ids[1]).state is RunState.CANCELLED
+
+
+def test_the_card_shows_each_run_with_its_value_steps_time_and_memory(world: RunWorld) -> None:
+    card = dict(world.start.propose(args("r=8,16")).card)
+    assert card["Run 1 of 2"].startswith("lora_r 8, alpha 16; ") and card["Run 2 of 2"].startswith("lora_r 16, alpha 32; ")
+    assert all("steps" in card[label] and "likely" in card[label] and "GiB" in card[label] for label in ("Run 1 of 2", "Run 2 of 2"))
+
+
+def stop(world: RunWorld, run_id: str, person: str = "owner") -> Result:
+    return world.cancel.perform(StopArgs(run_id=run_id, whole_sweep=True), Call("stop-1", person))
+
+
+def test_stopping_the_sweep_ends_the_run_at_work_and_all_that_wait(world: RunWorld) -> None:
+    ids = begin(world, "polite")
+    world.until(ids[0], RunState.RUNNING)
+    done = stop(world, ids[1])
+    assert done.result["stopped"] == [ids[1], ids[2], ids[0]] and done.for_brain["stopping"] is True
+    for each in ids:
+        world.until(each, RunState.CANCELLED)
+    assert all(world.store.wanted(each).started_at is None for each in ids[1:])
+    again = stop(world, ids[0])
+    assert again.result["stopped"] == [] and "already ended" in str(again.result["message"])
+
+
+def test_a_run_of_no_sweep_and_anothers_sweep_are_not_stopped_as_one(world: RunWorld) -> None:
+    alone = world.row()
+    with pytest.raises(ToolFailed, match="belongs to none"):
+        stop(world, alone)
+    with pytest.raises(ToolFailed, match="no such run"):
+        stop(world, alone, "mallory")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tools.runs.logs import clean_line
 from tools.runs.state import RunState
 from tools.runs.store import RunRow
-from tools.runs.watch import RunWatch, clean_line, served_dir
+from tools.runs.watch import RunWatch, served_dir
 
 
 def write(folder: Path, text: str | bytes, name: str = "events.jsonl") -> None:

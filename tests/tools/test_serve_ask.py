@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from policies.policy import Policy
 from policies.tool import Call, ToolFailed
 from tests.tools.fakes_runs import RunWorld
 from tools.models import ModelFolder
@@ -15,6 +16,12 @@ from tools.runs.runner import write_atomically
 from tools.runs.state import RunState
 from tools.serve.answerer import Answerer
 from tools.serve.ask import AskArgs, AskModel
+from tools.serve.deploy import Deploying
+from tools.serve.deploy_ask import DeployedModels
+from tools.serve.deploy_local import LocalDeployments
+from tools.serve.deploy_plan import DeployPlans
+from tools.serve.deploy_reconcile import DeployReconciler
+from tools.serve.deploy_store import DeploymentStore
 from tools.serve.export import ExportArgs, ExportModel
 from tools.serve.files import ServedFiles
 
@@ -33,6 +40,13 @@ class Folders:
         return self._world.planning.model(model)
 
 
+def none_deployed(world: RunWorld, files: ServedFiles) -> DeployedModels:
+    """A home without deployments."""
+    store, local = DeploymentStore(world.book), LocalDeployments(world.places, world.engine)
+    plans = DeployPlans(world.store, Folders(world), files, world.planning.machine, Policy.load, 1)
+    return DeployedModels(Deploying(plans, store, local, DeployReconciler(store, local), world.local.folder))
+
+
 class Asking:
     """A home with a finished run, served files and an answering child."""
 
@@ -40,7 +54,8 @@ class Asking:
         self.world = RunWorld(home)
         self.files = ServedFiles(self.world.places, self.world.local, self.world.engine)
         self.answerer = Answerer(self.world.engine, home / "children", threads=1)
-        self.tool = AskModel(self.world.store, Folders(self.world), self.files, self.answerer, threads=1)
+        deployed = none_deployed(self.world, self.files)
+        self.tool = AskModel(self.world.store, Folders(self.world), self.files, self.answerer, deployed, threads=1)
         self.export = ExportModel(self.world.store, self.world.local, self.files)
         self.reports: list[str] = []
 
@@ -109,7 +124,7 @@ def test_a_model_alone_answers_untuned(asking: Asking) -> None:
 @pytest.mark.parametrize(
     ("args", "kind"),
     [
-        ({"deployment_id": "d"}, "not_in_this_version"), ({"run_id": "0123456789", "model": "bundled"}, "usage"),
+        ({"deployment_id": "d"}, "no_such_deployment"), ({"run_id": "0123456789", "model": "bundled"}, "usage"),
         ({"compare": True}, "no_run"), ({"compare": True, "model": "bundled"}, "no_run"), ({"run_id": "0000000000"}, "no_such_run"),
         ({"model": "unknown"}, "failed"),
     ],

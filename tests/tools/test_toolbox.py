@@ -259,7 +259,8 @@ def test_the_toolbox_holds_the_tools_of_this_version_under_their_names(story: St
     assert {name: tool.name for name, tool in story.home.toolbox.tools.items()} == {name: name for name in (
         "inspect_hardware", "list_models", "recommend_model", "add_dataset", "validate_dataset", "preview_dataset", "estimate_cost",
         "start_finetune", "list_runs", "run_status", "tail_logs", "cancel_run", "resume_run", "compare_runs", "evaluate_model",
-        "export_model", "ask_model", "explain_policy", "test_policy", "spend_report",
+        "export_model", "ask_model", "explain_policy", "test_policy", "spend_report", "deploy_inference", "redeploy", "list_deployments",
+        "stop_deployment",
     )}
     assert all(tool.text and tool.version for tool in story.home.toolbox.tools.values())
 

@@ -264,3 +264,11 @@ SPENT: Mapping[str, Any] = {
                 {"name": "everybody's month", "cap": "500.00", "used": "340.00", "left": "160.00"}],
     "tokens": {"today": 12_400, "cap": 2_000_000, "left": 1_987_600},
 }
+
+
+class FakeNotifying:
+    """Addresses that take every message."""
+
+    async def test(self, caller: Caller) -> str:
+        """Sent."""
+        return "The message has been sent to every address."

@@ -37,12 +37,23 @@ class FakeBadge:
     note: str = "Running with the built-in command assistant."
 
 
+EVALUATED = {
+    "verdict": "better", "verdict_text": "The tuned model is better on the held-out rows.",
+    "gain": {"value": 0.625, "ci_low": 0.46, "ci_high": 0.77, "p": 0.00002, "rows": 40},
+    "gain_served": {"value": 0.6, "ci_low": 0.43, "ci_high": 0.75, "p": 0.00004, "rows": 40},
+}
+
+
 @dataclass(frozen=True)
 class FakeLog:
     """Lines of a run's output."""
 
     lines: tuple[str, ...]
     offset: int = 0
+    mark: str = ""
+    skipped_bytes: int = 0
+    again: bool = False
+    bar: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ class FakeRun:
             "loss": self.loss(self.step), "eval_loss": self.loss(self.step - self.step % 20) - 0.05 if self.step >= 20 else None,
             "learning_rate": 2e-4, "grad_norm": 1.1, "tokens_per_s": 212.5, "eta_s": (STEPS - self.step) * 4.5,
             "eta_low_s": (STEPS - self.step) * 4, "eta_high_s": (STEPS - self.step) * 6, "spent": "0.00", "currency": "USD",
+            "memory_bytes": int(1.2 * GIB) if self.state == "running" else None,
+            "cores_busy": 1.87 if self.state == "running" else None, "gpu_use": None,
             "peak_memory_bytes": int(1.35 * GIB), "predicted_memory_bytes": int(1.4 * GIB), "where": "this machine", "reason": "",
             "model": "bundled", "dataset": "samples/helpdesk.jsonl", "method": "qlora", "created_at": "2026-11-24T10:00:00Z",
             "started_at": "2026-11-24T10:00:02Z", "ended_at": None, "scores": scores,
@@ -96,3 +109,48 @@ def score(model: str, adapter: str | None, precision: str, exact: float, loss: f
     return {
         "model": model, "adapter": adapter, "precision": precision, "rows": 40, "exact_match": exact, "loss": loss, "tokens_per_s": 40.0,
     }
+
+
+FILES: list[dict[str, Any]] = [
+    {"path": "adapter/adapter_model.safetensors", "bytes": 1_960_000, "sha256": "1f" * 32, "note": "as the manifest says"},
+    {"path": "events.jsonl", "bytes": 9_120, "sha256": "2e" * 32, "note": ""},
+    {"path": "note\u00e9 <b>.txt", "bytes": 12, "sha256": "3d" * 32, "note": "changed since the run wrote it"},
+    {"path": "run.key", "bytes": 64, "sha256": "", "note": "left out: it is a secret"},
+]
+HAPPENED: list[dict[str, Any]] = [
+    {"at": "2026-11-24T10:00:00Z", "from": "", "to": "queued", "reason": "started by its owner"},
+    {"at": "2026-11-24T10:00:02Z", "from": "queued", "to": "running", "reason": ""},
+]
+
+
+def report_of(run: FakeRun) -> dict[str, Any]:
+    """Everything that the page of a run is made of, in the shape of `tools.runs.report`."""
+    steps = range(1, run.step + 1)
+    return {
+        "view": run.as_json(),
+        "curve": {"train": [[step, run.loss(step)] for step in steps],
+                  "eval": [[step, run.loss(step) - 0.05] for step in steps if step % 20 == 0]},
+        "settings": {"learning_rate": 0.0002, "lora_r": 8, "report_to": [], "patience": None, "seed": 0}, "settings_note": "",
+        "environment": {"threads": 2, "dtype": "float32", "device": "cpu", "versions": {"python": "3.11.9", "torch": "2.9.0"},
+                        "cpu_flags": ["avx2", "fma"], "attempts": [{"at": 1_795_000_000.5, "pid": 42}]},
+        "environment_note": "", "data": {"digest": "d" * 64, "rows": {"train": 320, "validation": 40, "test": 40}}, "base": "a" * 64,
+        "checkpoints": [{"step": 20, "files": 5, "bytes": 6_000_000, "sealed": True},
+                        {"step": 40, "files": 4, "bytes": 5, "sealed": False}],
+        "files": FILES, "files_note": "is signed with the run's key", "files_problem": "",
+        "happened": HAPPENED, "evidence": {"lock": "free", "exit": {"rc": 0}}, "siblings": [],
+        "log": {"lines": [f"step {step} loss {run.loss(step)}" for step in steps], "offset": 0},
+        "again": {"tool": "start_finetune", "args": {"model": "bundled", "dataset": "samples/helpdesk.jsonl"}},
+    }
+
+
+def _compared(run_id: str, r: int, tuned: float, verdict: str) -> dict[str, JsonValue]:
+    return {"run_id": run_id, "name": "", "state": "finished", "differs": {"lora_r": r}, "steps": 60, "loss": 1.0, "eval_loss": 0.5,
+            "tuned": tuned, "verdict": verdict, "seconds": 600.0, "peak_memory_bytes": 2 * 1024**3}
+
+
+COMPARED: dict[str, JsonValue] = {
+    "sweep": "sweep00001", "differs": ["lora_r"], "best": "0000000002", "same_data": True, "same_model": True,
+    "runs": [_compared("0000000001", 8, 0.4, "first"), _compared("0000000002", 16, 0.9, "better")],
+    "curves": {run: {"loss": [[n, start / n] for n in range(1, 61)], "eval_loss": [[30, 0.6], [60, 0.5]]}
+               for run, start in (("0000000001", 4.0), ("0000000002", 3.0))},
+}

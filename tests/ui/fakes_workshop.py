@@ -31,13 +31,14 @@ from agent.settings import Settings
 from policies.people import Caller
 from policies.tool import ToolFailed
 from policies.verdict import Answer, ApprovalView, Decision
-from tests.ui.fakes_office import EXPLAINED, SPENT, FakeArchive, FakeHousehold, FakeInbox, FakeRecords, FakeRulebook
-from tests.ui.fakes_run import ANSWERS, LINES, PLAN, RUN_ID, STEPS, FakeBadge, FakeLog, FakeRun
+from tests.ui.fakes_office import EXPLAINED, SPENT, FakeArchive, FakeHousehold, FakeInbox, FakeNotifying, FakeRecords, FakeRulebook
+from tests.ui.fakes_run import ANSWERS, COMPARED, EVALUATED, LINES, PLAN, RUN_ID, FakeBadge
+from tests.ui.fakes_runs import FakeRuns
 from ui.shop import Word
 from ui.wire import view_json, view_of
 
 
-class FakeWorkshop:
+class FakeWorkshop(FakeRuns):
     """Implements `ui.shop.Shop`. What must survive a kill lies in one JSON file of the home."""
 
     def __init__(self, home: Path) -> None:
@@ -45,7 +46,7 @@ class FakeWorkshop:
         self._ears: dict[str, list[tuple[str, asyncio.Queue[Event | None]]]] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.household, self.rulebook, self.archive = FakeHousehold(), FakeRulebook(), FakeArchive()
-        self.records, self.inbox = FakeRecords(self.household.role), FakeInbox(self)
+        self.records, self.inbox, self.notifying = FakeRecords(self.household.role), FakeInbox(self), FakeNotifying()
 
     async def start(self) -> None:
         """Nothing to begin."""
@@ -76,6 +77,9 @@ class FakeWorkshop:
             yield ToolStarted(thread, turn, turn + "c", "ask_model", {"prompt": text, "compare": True})
             yield ToolEnded(thread, turn, turn + "c", "ask_model", "done", {"prompt": "My printer is offline.", "answers": ANSWERS})
             yield from self._words(thread, turn, "Both have answered.")
+        elif "compare" in low:
+            yield ToolStarted(thread, turn, turn + "c", "compare_runs", {"run_ids": []})
+            yield ToolEnded(thread, turn, turn + "c", "compare_runs", "done", COMPARED)
         elif "machine" in low:
             yield ToolStarted(thread, turn, turn + "c", "inspect_hardware", {})
             found = {"cpu": {"name": "a processor", "cores": 2}, "gpus": []}
@@ -127,6 +131,11 @@ class FakeWorkshop:
                 return Answer("waiting", tool, "c1", approval=view, reason=view.reason)
             case "explain_policy":
                 return Answer("done", tool, "c1", EXPLAINED)
+            case "evaluate_model":
+                return Answer("done", tool, "c1", EVALUATED)
+            case "list_runs":
+                run = self.run(RUN_ID, caller)
+                return Answer("done", tool, "c1", {"runs": [run.as_json()] if run else [], "total": 1 if run else 0})
             case "spend_report":
                 return Answer("done", tool, "c1", SPENT)
             case "forbidden":
@@ -174,33 +183,6 @@ class FakeWorkshop:
     def every(self) -> list[ApprovalView]:
         """All approvals."""
         return [view_of(each) for each in self._kept()["approvals"].values()]
-
-    def run(self, run_id: str, caller: Caller) -> FakeRun | None:
-        """The one run, when it has been started by this person."""
-        kept = self._kept()["run"]
-        return FakeRun(**kept) if kept and run_id == RUN_ID and caller.person == "owner" else None
-
-    async def watch(self, run_id: str, caller: Caller, offset: int = 0) -> AsyncIterator[dict[str, Any]]:
-        """Steps as the clock brings them, and views."""
-        told = 0
-        while (run := self.run(run_id, caller)) is not None:
-            reached = run.step
-            for step in range(told + 1, reached + 1):
-                yield {"kind": "step", "step": step, "loss": run.loss(step)}
-                if step % 20 == 0:
-                    yield {"kind": "eval", "step": step, "eval_loss": run.loss(step) - 0.05}
-            told = max(told, reached)
-            yield {"kind": "view", "offset": told, "view": run.as_json()}
-            if run.state != "running":
-                return
-            await asyncio.sleep(0.1)
-
-    async def log(self, run_id: str, caller: Caller, offset: int | None = None, lines: int | None = None) -> FakeLog:
-        """The last steps as lines."""
-        run = self.run(run_id, caller)
-        step = run.step if run else 0
-        shown = range(max(1, step - (lines or 8) + 1), step + 1)
-        return FakeLog(tuple(f"step {each}/{STEPS} loss {run.loss(each) if run else 0}" for each in shown))
 
     async def upload(self, name: str, content: bytes, caller: Caller) -> str:
         """Only the name matters."""

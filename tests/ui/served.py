@@ -26,7 +26,7 @@ class Served:
         self.home, self.program = home, program
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("LUTHIER_", "CHAINLIT_"))},
-            "LUTHIER_HOME": str(home), "LUTHIER_PORT": "0", "PYTHONUNBUFFERED": "1", **(env or {}),
+            "LUTHIER_HOME": str(home), "LUTHIER_RUNTIME": str(home), "LUTHIER_PORT": "0", "PYTHONUNBUFFERED": "1", **(env or {}),
         }
         self.log = home.parent / f"{home.name}.log"
         self.process: subprocess.Popen[str] | None = None

@@ -7,8 +7,8 @@ import pytest
 
 from agent.events import Choices
 from policies.verdict import ApprovalView
-from tests.ui.fakes_run import ANSWERS, LINES, PLAN, FakeRun
-from ui.cards import answers_card, approval_card, choices_card, duration, moment, money, plan_tiles, run_card, size
+from tests.ui.fakes_run import ANSWERS, EVALUATED, LINES, PLAN, FakeRun
+from ui.cards import answers_card, approval_card, choices_card, duration, evaluation_words, moment, money, plan_tiles, run_card, size
 
 VIEW = ApprovalView(
     id="3f2a91c0", tool="start_finetune", status="pending", requester="owner", thread="t", digest="9f86d081", effects=("LOCAL",),
@@ -90,6 +90,21 @@ def test_a_run_offers_stop_while_it_runs_and_resume_afterwards(stopped: float | 
     card = run_card(FakeRun(started=1000.0 if stopped else time.time(), stopped=stopped).as_json())
     assert (card["can_stop"], card["can_resume"]) == (stop, resume)
     assert card["events"] == f"/runs/{card['id']}/events"
+
+
+def test_a_run_s_card_leads_to_its_page_its_log_and_its_stream():
+    card = run_card(FakeRun(started=time.time()).as_json())
+    assert [card[name] for name in ("page", "log", "events")] == [f"/runs/{card['id']}{end}" for end in ("", "/log", "/events")]
+
+
+@pytest.mark.parametrize(("result", "words"), [
+    (EVALUATED, "The tuned model is better on the held-out rows. Exact answers: +60 points (95 % interval +43 to +75, p = 4e-05, "
+                "40 held-out rows)."),
+    ({"gain": None, "gain_served": None, "verdict_text": "Nothing was scored."}, "Nothing was scored."),
+    ({"run_id": "x"}, ""),
+], ids=["measured", "without a score", "no evaluation"])
+def test_an_evaluation_is_told_in_two_sentences(result: dict[str, object], words: str):
+    assert evaluation_words(result) == words
 
 
 def test_answers_are_labelled_with_model_adapter_precision_and_speed():

@@ -106,13 +106,6 @@ def test_deny_and_withdraw(capsys: pytest.CaptureFixture[str]):
     assert run(["withdraw", approval_of(capsys)]) == 0
 
 
-def test_watch_follows_a_run_to_its_end(capsys: pytest.CaptureFixture[str]):
-    assert run(["approve", approval_of(capsys), "--yes"]) == 0
-    assert run(["watch", "4k2j8m9qxz"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("finished") and any(line.startswith("running train step") for line in lines)
-
-
 def test_a_link_is_printed_as_an_address(served: Served, capsys: pytest.CaptureFixture[str]):
     assert run(["link"]) == 0
     assert capsys.readouterr().out.startswith(f"{served.url}/enter?t=")

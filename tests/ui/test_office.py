@@ -15,6 +15,7 @@ EVERY: tuple[dict[str, Any], ...] = (
     {"op": "audit", "do": "rotate"}, {"op": "audit", "do": "key"}, {"op": "people", "do": "list"},
     {"op": "people", "do": "add", "person": "ann"}, {"op": "people", "do": "set", "person": "bob", "role": "viewer"},
     {"op": "policy", "do": "state"}, {"op": "policy", "do": "test"}, {"op": "policy", "do": "reload"}, {"op": "link", "person": "bob"},
+    {"op": "notify"},
 )
 
 

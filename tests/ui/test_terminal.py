@@ -5,9 +5,9 @@ import io
 from rich.console import Console
 
 from agent.events import ApprovalChanged, ApprovalWanted, Choices, Problem, RunShown, TextDelta, TextDone, ToolEnded, ToolStarted, TurnEnded
-from tests.ui.fakes_run import ANSWERS, FakeRun
+from tests.ui.fakes_run import ANSWERS
 from tests.ui.test_cards import VIEW
-from ui.terminal import RunScreen, TurnPrinter, approval_panel, spark
+from ui.terminal import TurnPrinter, approval_panel
 
 
 def printed(*events: object) -> tuple[TurnPrinter, str]:
@@ -50,21 +50,3 @@ def test_text_of_a_card_is_plain_even_where_it_looks_like_markup():
     console.print(approval_panel(replace(VIEW, lines=(("Model", "[red]not red[/red]"),))))
     assert isinstance(console.file, io.StringIO)
     assert "[red]not red[/red]" in console.file.getvalue() and "9f86d081" in console.file.getvalue()
-
-
-def test_a_run_is_shown_with_its_course_and_its_scores():
-    screen = RunScreen()
-    for step in range(1, 61):
-        assert screen.add({"kind": "step", "step": step, "loss": 3 / step})
-    assert not screen.add({"kind": "checkpoint"})
-    screen.add({"kind": "view", "view": FakeRun(started=0).as_json()})
-    console = Console(file=io.StringIO(), width=100)
-    console.print(screen.render())
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    assert "finished" in text and "60 of 60" in text and "after, served file: 60% of 40" in text and "█" in text
-    assert screen.line() == "finished done step 60/60 loss 0.415"
-
-
-def test_a_curve_of_one_value_or_of_equal_values_is_drawn_without_failing():
-    assert spark([1.0]) == "" and spark([1.0, 1.0]) == "▁▁" and len(spark([float(n) for n in range(500)])) <= 60

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-USAGE = "python -m tools.engine train RUN_FOLDER | score SPEC | export SPEC | convert SPEC | probe RUN_FOLDER | answer | preview"
+USAGE = (
+    "python -m tools.engine train RUN_FOLDER | score SPEC | export SPEC | convert SPEC | probe RUN_FOLDER | answer | preview | serve FOLDER"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -29,6 +31,10 @@ def main(argv: list[str]) -> int:
             from tools.engine.answer import main as answer
 
             return answer(options)
+        case ["serve", *options]:
+            from tools.engine.serve import main as serve
+
+            return serve(options)
         case ["preview"]:
             from tools.engine.preview import main as preview
 

@@ -66,6 +66,17 @@ class Attempt:
                 return 0
         return environment.peak_memory_bytes()
 
+    def gpu_use(self) -> float | None:
+        """Share of the last moment that the GPU worked, 0..1; None on a CPU, or where the driver does not say."""
+        if self.spec.device != "cuda":
+            return None
+        try:
+            import torch
+
+            return torch.cuda.utilization() / 100
+        except Exception:  # whatever the driver answers: a figure that is missing ends no training
+            return None
+
     def note_peak(self) -> None:
         """Remember the most that training has held, over all attempts."""
         self.record.note(peak_memory_bytes=max(self.peak(), int(self.record.metrics.get("peak_memory_bytes", 0))))

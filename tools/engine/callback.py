@@ -31,10 +31,11 @@ class Reporter(TrainerCallback):
 
     def __init__(
         self, events: Events, stop: Stop, memory: Callable[[], int], checkpoints: Checkpoints,
-        *, patience: int | None = None, keep_best: bool = False, explode: float = 4.0,
+        *, patience: int | None = None, keep_best: bool = False, explode: float = 4.0, gpu_use: Callable[[], float | None] = lambda: None,
     ) -> None:  # fmt: skip
-        """`memory` gives the bytes held now; the rest is as in the spec."""
+        """`memory` gives the bytes held now, `gpu_use` the share (0..1) that the GPU works; the rest is as in the spec."""
         self.events, self.stop, self.memory, self.checkpoints = events, stop, memory, checkpoints
+        self.gpu_use = gpu_use
         self.patience, self.keep_best, self._explode = patience, keep_best, explode
         self.step, self.loss, self.eval_loss = 0, None, None
         self.standing = Standing()
@@ -89,6 +90,7 @@ class Reporter(TrainerCallback):
             tokens_per_s=round(tokens / seconds, 2) if seconds > 0 else None,
             tokens=int(state.num_input_tokens_seen),
             memory_bytes=self.memory(),
+            gpu_use=self.gpu_use(),
             cpu_s=round(time.process_time(), 3),
             seconds=round(self._pace[-1][0], 3) if self._pace else None,
         )

@@ -90,7 +90,7 @@ def tuned(run: Attempt, material: Any, steps: int, dtype: str, checkpoints: Chec
     patience = spec.patience if material.validation else None
     reporter = Reporter(
         run.events, run.stop, run.memory, checkpoints,
-        patience=patience, keep_best=patience is not None and spec.keep_best, explode=spec.explode,
+        patience=patience, keep_best=patience is not None and spec.keep_best, explode=spec.explode, gpu_use=run.gpu_use,
     )  # fmt: skip
     try:
         made = tune(spec, material, steps, dtype, run.folder, reporter, resume)

@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from tools.outlook import gib
 from tools.runs.identity import LockState
+from tools.runs.logs import clean_line
 from tools.runs.state import RunState
-from tools.runs.watch import clean_line
 
 START_S = 20.0
 """Seconds a run that was sent off may be without its lock before it counts as not started."""

@@ -11,6 +11,7 @@ from policies import fault
 from policies.book import Book, now_text
 from policies.tables import run_events, runs
 from tools.runs.identity import identify, is_alive, read_identity
+from tools.runs.moment import mark
 from tools.runs.state import RunState
 from tools.runs.store import LINE, RunRow, alive_here, note_event, row_of
 from tools.runs.turns import Waiting, in_turn
@@ -60,7 +61,7 @@ class Line:
             row = _ordered(db, ready)[0]
             if row.line.get("waits"):
                 note_event(db, row.id, at, RunState.QUEUED.value, RunState.QUEUED, "its turn has come")
-            return _keep(db, row, {**row.line, "at": at, "taken": me})
+            return _keep(db, row, {**row.line, "at": at, "taken": me, "moment": mark()})
 
         fault.point("runs.take.before")
         row = self._book.write(write)
@@ -69,7 +70,7 @@ class Line:
 
     def give_back(self, row: RunRow) -> RunRow | None:
         """Put a run that was given the machine and could not use it back to its place; None when it is not what `row` says any more."""
-        line = {k: v for k, v in row.line.items() if k not in {"at", "taken"}}
+        line = {k: v for k, v in row.line.items() if k not in {"at", "taken", "moment"}}
         return self._book.write(lambda db: _keep(db, row, line) if _unchanged(db, row) else None)
 
     def forsake(self, row: RunRow) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from tools.places import Places
 from tools.runs import runner
 from tools.runs.identity import is_alive, lock_state, read_identity
 from tools.runs.keys import home_key, run_key
+from tools.runs.moment import mark, seconds_since
 from tools.runs.rid import is_rid
 from tools.runs.watch import read_json
 
@@ -26,7 +28,6 @@ GRACE_S = 30.0
 """Seconds between the request to stop and the end by force."""
 KEY = "run.key"
 ORIGIN = "origin.json"
-MACHINE = ".machine.lock"
 
 
 class MachineTaken(Exception):
@@ -99,7 +100,7 @@ class LocalRuns:
         if lock.exists():
             return
         self._home_cache()
-        machine = self._places.runs / MACHINE
+        machine = self._machine_lock()
         if lock_state(machine) == "held":
             raise MachineTaken
         command = [
@@ -127,6 +128,21 @@ class LocalRuns:
         if rc != 0 and not (rc == runner.NOT_STARTED and lock.exists()):
             raise self._not_started(f"the runner ended with status {rc}")
 
+    def _machine_lock(self) -> Path:
+        """The machine's lock, in a folder that is ours alone: in one that another user can write, the lock could be taken away."""
+        lock = self._places.machine_lock
+        try:
+            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = lock.parent.stat()
+        except OSError as error:
+            raise self._not_started(f"{lock.parent} cannot be used ({error.strerror or type(error).__name__})") from error
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise ToolFailed(
+                "Start the training process", f"The folder of the machine's lock, {lock.parent}, is not yours alone.",
+                "Remove it, or set LUTHIER_RUNTIME to a folder that only you can write.", kind="start",
+            )
+        return lock
+
     @staticmethod
     def _not_started(because: str) -> ToolFailed:
         return ToolFailed("Start the training process", f"It could not be started: {because}.",
@@ -141,7 +157,7 @@ class LocalRuns:
         marker = folder / f"stop-{attempt}.json"
         if folder.is_dir() and not marker.exists():
             fault.point("runs.stop.before")
-            runner.write_atomically(marker, {"t": time.time(), "by": by})
+            runner.write_atomically(marker, {"t": time.time(), "by": by, **mark()})
             fault.point("runs.stop.after")
         if _send(read_json(folder / "runner.json"), signal.SIGTERM, group=False):
             return True
@@ -153,9 +169,14 @@ class LocalRuns:
         asked = read_json(folder / f"stop-{attempt}.json")
         if asked is None or _alive(read_json(folder / "runner.json")):
             return
-        at = asked.get("t")
-        overdue = not isinstance(at, int | float) or time.time() - at > self._grace_s
+        waited = seconds_since(asked)
+        overdue = waited is None or waited > self._grace_s
         _send(read_json(folder / "engine.json"), signal.SIGKILL if overdue else signal.SIGTERM, group=True)
+
+    def worked_s(self, run_id: str, attempt: int) -> float | None:
+        """How long ago an attempt's runner began, whatever the clock was set to since; None when nothing of this boot says so."""
+        began = read_json(self.folder(run_id) / "runner.json") or {}
+        return seconds_since(began) if began.get("attempt") == attempt else None
 
     def prepare_attempt(self, run_id: str, attempt: int, call_id: str) -> None:
         """Lay the last attempt's end aside, so that the next one is not judged by it, and note which call asked for this one."""

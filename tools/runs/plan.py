@@ -1,6 +1,7 @@
 """The plan of a run: what will be trained on what, with which settings, how big and how long; as a card, as data, as the engine's spec."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,7 +41,8 @@ class Wish:
     lora_r: int | None = None
     batch_size: int | None = None
     max_length: int | None = None
-    max_hours: int | None = None
+    max_time: int | None = None
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,8 @@ def make_plan(
     longest_hours: int = LONGEST_HOURS,
 ) -> Plan:
     """Decide a run on this machine; ToolFailed with the numbers when memory or disk is too small."""
-    if wish.max_hours is not None and wish.max_hours > longest_hours:
-        raise ToolFailed(f"Run for {wish.max_hours} hours", f"A run on this machine may last {longest_hours} hours at most.",
+    if wish.max_time is not None and wish.max_time > 3600 * longest_hours:
+        raise ToolFailed(f"Run for {minutes(wish.max_time)}", f"A run on this machine may last {longest_hours} hours at most.",
                          "Choose a shorter time, or ask the owner to raise [hours] local_run in limits.toml.", kind="limit")
     if wish.method == "full":
         raise ToolFailed("Fine-tune all weights", "Full fine-tuning is not in this version.", "Choose qlora or lora.",
@@ -164,7 +166,8 @@ def make_plan(
         model.shape, replace(settings, threads=1, gradient_checkpointing=True, batch_size=4, grad_accumulation=1),
         length=min(data.max, model.shape.context), score_rows=SCORE_ROWS, has_avx2=quick,
     )
-    limit_s = 3600 * min(math.ceil(max(3600.0, 4 * slowest.high_s) / 3600), wish.max_hours or longest_hours, longest_hours)
+    limit_s = 3600 * min(math.ceil(max(3600.0, 4 * slowest.high_s) / 3600), longest_hours)
+    limit_s = min(limit_s, wish.max_time or limit_s)
     return Plan(
         wish, model, data.rows, data.train_rows, data.digest, settings, memory, time, disk, machine.disk_free_bytes, free, fit.tight,
         seat.where, limit_s, " ".join(seat.notes),
@@ -223,3 +226,21 @@ def minutes(seconds: float) -> str:
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def as_seconds(value: object) -> object:
+    """A time such as `90m`, `2h`, `45s`, `1h30m` or seconds as whole seconds. ValueError for other words; no text passes unchanged."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if text.isascii() and text.isdigit():
+        return int(text)
+    found = _TIME.fullmatch(text)
+    if found is None or not any(found.groups()):
+        raise ValueError(f"{value[:20]!r} is no time; write it as 90m, 2h or in seconds")
+    return round(sum(float(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True) if part))
+
+
+_TIME = re.compile(
+    r"(?:(\d+(?:\.\d+)?) ?h(?:ours?|rs?|r)?)? ?(?:(\d+(?:\.\d+)?) ?m(?:in(?:ute)?s?)?)? ?(?:(\d+(?:\.\d+)?) ?s(?:ec(?:ond)?s?)?)?"
+)

@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from policies.book import BookBroken, BookBusy
 from tools.runs.evidence import Facts, Finding, engine_kind, what_happened
 from tools.runs.identity import is_alive, lock_state, read_identity
 from tools.runs.launch import Launcher
 from tools.runs.line import Line, is_orphaned, lives
 from tools.runs.local import LocalRuns
+from tools.runs.moment import seconds_since
 from tools.runs.runner import boot_id, machine_id, oom_kills
-from tools.runs.state import FINAL, RunState, may_become
+from tools.runs.state import FINAL, RESUMABLE, RunState, may_become
 from tools.runs.store import RunRow, RunStore
 from tools.runs.watch import read_json
 
@@ -116,6 +119,8 @@ class Reconciler:
 
     def settle(self, row: RunRow) -> RunNews | None:
         """Bring one row up to date; the news when its state changed, which the next pass tells."""
+        if row.state in RESUMABLE:
+            return None  # only its next attempt leads out of such an end
         facts = self.observe(row)
         if facts.lock == "held" and facts.stop_asked:
             self._local.press(row.id, row.attempt)
@@ -156,6 +161,24 @@ class Reconciler:
             finding = Finding(after.state, engine_kind(after.outcome.get("kind"), "start"), after.reason)
             self._untold.append(tell(after, before.state, finding, {}))
 
+    @contextmanager
+    def preparing(self, run_ids: Sequence[str]) -> Iterator[None]:
+        """Around what a call does before its runs are ready: if it breaks off, they end, instead of waiting for it for ever."""
+        try:
+            yield
+        except BaseException:
+            with suppress(BookBroken, BookBusy):  # then they end with this process, when the next one finds it gone
+                for row in (self._store.get(run_id) for run_id in run_ids):
+                    if row is not None and row.state is RunState.QUEUED:
+                        self.line.forsake(row)
+            raise
+
+    def send_off(self, run_id: str) -> None:
+        """Give the machine to whose turn it is and look at a run that is ready; if the book fails now, the next pass does both."""
+        with suppress(BookBroken, BookBusy):
+            self.advance()
+            self.settle(self._store.wanted(run_id))
+
     def leave(self, row: RunRow, by: str) -> RunRow | None:
         """Take a run out of the line for a person, with its news; None when its turn came in this moment."""
         reason = f"Taken out of the queue by {'its owner' if by == row.owner else by} before it began."
@@ -165,6 +188,9 @@ class Reconciler:
         return after
 
     def _waited(self, row: RunRow) -> float:
+        waited = seconds_since(row.line.get("moment"))
+        if waited is not None:
+            return waited
         at = row.line.get("at")
         if not isinstance(at, str):
             events = self._store.events(row.id)

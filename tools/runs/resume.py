@@ -121,16 +121,16 @@ class ResumeRun:
         self._check(row)
         self._unchanged(row)
         row = self._store.next_attempt(row.id, row.attempt + 1, "resumed by its owner")
-        try:
-            self._local.prepare_attempt(row.id, row.attempt, call.call_id)
-        except OSError as error:
-            self._store.set_state(row.id, RunState.FAILED, "Its next attempt could not be prepared.", outcome={"kind": "disk"})
-            raise ToolFailed(f"Resume the run {row.id}", f"{error.strerror or type(error).__name__}.",
-                             "Free some disk space below Luthier's home, then resume it again.", kind="disk") from error
-        call.report("Starting the training process", None)
-        self._reconciler.line.ready((row.id,))
-        self._reconciler.advance()
-        self._reconciler.settle(self._store.wanted(row.id))
+        with self._reconciler.preparing((row.id,)):
+            try:
+                self._local.prepare_attempt(row.id, row.attempt, call.call_id)
+            except OSError as error:
+                self._store.set_state(row.id, RunState.FAILED, "Its next attempt could not be prepared.", outcome={"kind": "disk"})
+                raise ToolFailed(f"Resume the run {row.id}", f"{error.strerror or type(error).__name__}.",
+                                 "Free some disk space below Luthier's home, then resume it again.", kind="disk") from error
+            call.report("Starting the training process", None)
+            self._reconciler.line.ready((row.id,))
+        self._reconciler.send_off(row.id)
         return launched(self._store.wanted(row.id))
 
     def recall(self, call_id: str, /) -> Result | Recall:

@@ -21,7 +21,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 NOT_STARTED = 3
 """Our own exit status when the lock is taken by another runner: nothing was touched."""
@@ -35,6 +34,7 @@ def point(name: str) -> None:
     if name == _FAULT.partition(":")[0]:
         if _FAULT.endswith(":raise"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.write(2, f"ended by the fault {name}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -138,17 +138,11 @@ class Runner:
     """One attempt: the engine as a child in its own process group, watched until nothing of the group is left."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
-        self.folder = Path(args.folder)
-        self.stop_asked = ""
+        self.args, self.folder = args, Path(args.folder)
+        self.stop_asked, self.killed = "", False
         self.stop_at: float | None = None
-        self.killed = False
         self.child: subprocess.Popen[bytes] | None = None
         self.watch: select.poll | None = None
-
-    def on_signal(self, signum: int, _frame: FrameType | None) -> None:
-        """A stop from outside: pass it on, once."""
-        self.stop("signal")
 
     def stop(self, why: str) -> None:
         """Ask the engine to save and end; the group is killed when the grace has passed."""
@@ -185,7 +179,7 @@ class Runner:
                 self.signal_group(signal.SIGKILL)  # nobody could stop an engine whose name is not on disk
         if self.child is not None:
             self.wait(began)
-        code = None if self.child is None else self.child.returncode
+        code = self.child.returncode if self.child is not None else None
         by = -code if code is not None and code < 0 else None
         return {
             "attempt": self.args.attempt, "rc": code if by is None else 128 + by, "signal": by,
@@ -203,12 +197,18 @@ class Runner:
         self.child = subprocess.Popen(
             [self.args.engine, "-m", "tools.engine", "train", "."], cwd=self.folder, env=dict(os.environ, PYTHONPATH=self.args.root),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=locks, process_group=0,
+            preexec_fn=self.sign,  # noqa: PLW1509 - nothing here has threads
         )
         os.close(log)
         point("runner.spawn.after")
         write_atomically(self.folder / "engine.json", identity(self.child.pid))
         if self.stop_asked:  # the stop came before there was anybody to tell
             self.signal_group(signal.SIGTERM)
+
+    def sign(self) -> None:
+        """In the child, before it becomes the engine: write its name down, so that it can be stopped even if we die in this moment."""
+        with contextlib.suppress(OSError):  # then we cannot either, and say why
+            write_atomically(self.folder / "engine.json", identity(os.getpid()))
 
     def wait(self, began: float) -> None:
         """Wait for the engine; keep the heartbeat, the time limit and the grace; leave nobody of its group behind."""
@@ -275,7 +275,7 @@ def main(argv: list[str]) -> int:
     os.umask(0o077)
     told, runner = detach() if args.detach else None, Runner(args)
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, runner.on_signal)
+        signal.signal(signum, lambda *_: runner.stop("signal"))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     machine = take_machine(args.machine) if args.machine else -1
     if machine is None:
@@ -287,13 +287,13 @@ def main(argv: list[str]) -> int:
     if lock is None:
         return NOT_STARTED
     point("runner.lock.after")
-    write_atomically(runner.folder / "runner.json", {**identity(os.getpid()), "attempt": args.attempt, "oom_kills": oom_kills()})
+    me = {**identity(os.getpid()), "mono": time.monotonic(), "attempt": args.attempt, "oom_kills": oom_kills()}
+    write_atomically(runner.folder / "runner.json", me)
     if told is not None:
         os.write(told, b"+")
     outcome = runner.run((lock,) if machine < 0 else (lock, machine))
     runner.write_exit(outcome)
-    rc = outcome["rc"]
-    return rc if isinstance(rc, int) else 1
+    return rc if isinstance(rc := outcome["rc"], int) else 1
 
 
 if __name__ == "__main__":

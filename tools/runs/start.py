@@ -16,7 +16,7 @@ from tools.outlook import DatasetFacts
 from tools.places import Accelerator
 from tools.runs.afterwards import when_free
 from tools.runs.local import LocalRuns
-from tools.runs.plan import SEED, Wish, deadline_order, likely_bytes, make_plan, spec_of
+from tools.runs.plan import SEED, Wish, as_seconds, deadline_order, likely_bytes, make_plan, spec_of
 from tools.runs.reconcile import Reconciler
 from tools.runs.rid import rid_of
 from tools.runs.state import RunState
@@ -80,7 +80,9 @@ class StartArgs(ToolArgs):
         default="", max_length=200, description="One setting and 2 to 8 values, e.g. `r=8,16,32` or `lr=0.0003,0.001`: a run for each.")
     lora_r: int | None = Field(default=None, ge=1, le=1024, description="Rank of the adapter; left out, 8.")
     batch_size: int | None = Field(default=None, ge=1, le=1024, description="Rows at a time; left out, what fits.")
-    max_hours: int | None = Field(default=None, ge=1, le=8760, description="Stop it after so many hours; left out, a generous guess.")
+    max_time: Annotated[int | None, BeforeValidator(as_seconds)] = Field(
+        default=None, ge=60, le=8760 * 3600,
+        description="Stop it after this time, keeping the last checkpoint: `90m`, `2h`, or seconds; left out, a generous guess.")
     max_length: int | None = Field(default=None, ge=8, le=131_072, description="Tokens of a row; longer rows are left out.")
 
 
@@ -114,7 +116,7 @@ class StartFinetune:
         sweep = read_sweep(args.sweep) if args.sweep else None
         self._planning.check_engine()
         wish = Wish(args.model, args.dataset, args.method, args.epochs, args.learning_rate, args.max_steps, args.name, args.lora_r,
-                    args.batch_size, args.max_length, args.max_hours)
+                    args.batch_size, args.max_length, args.max_time)
         model, facts = self._planning.model(args.model), self._planning.facts(args.dataset, args.model)
         machine, accelerator = self._planning.machine(), self._planning.accelerator
         holder = self._reconciler.line.holder()
@@ -142,19 +144,19 @@ class StartFinetune:
         if not row.waits or row.line.get("ready"):
             return launched(*self._store.of_call(call.call_id))
         ids = [rid_of(each) for each in calls]
-        try:
-            call.report("Preparing the data", None)
-            for run_id, one in zip(ids, plans, strict=True):
-                spec = self._local.make(run_id, partial(self._fill, args, one, run_id))
-                self._store.set_spec(run_id, spec.model_dump(mode="json"))
-        except ToolFailed as error:
-            for run_id in ids:
-                self._store.set_state(run_id, RunState.FAILED, f"{error.because} {error.try_next}", outcome={"kind": error.kind})
-            raise
-        call.report("Starting the training process", None)
-        self._reconciler.line.ready(ids)
-        self._reconciler.advance()
-        self._reconciler.settle(self._store.wanted(row.id))
+        with self._reconciler.preparing(ids):
+            try:
+                call.report("Preparing the data", None)
+                for run_id, one in zip(ids, plans, strict=True):
+                    spec = self._local.make(run_id, partial(self._fill, args, one, run_id))
+                    self._store.set_spec(run_id, spec.model_dump(mode="json"))
+            except ToolFailed as error:
+                for run_id in ids:
+                    self._store.set_state(run_id, RunState.FAILED, f"{error.because} {error.try_next}", outcome={"kind": error.kind})
+                raise
+            call.report("Starting the training process", None)
+            self._reconciler.line.ready(ids)
+        self._reconciler.send_off(row.id)
         return launched(*self._store.of_call(call.call_id))
 
     def _fill(self, args: StartArgs, plan: dict[str, JsonValue], run_id: str, part: Path, final: Path) -> TrainSpec:

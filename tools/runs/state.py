@@ -84,6 +84,8 @@ class RunView:
     eta_high_s: float | None = None
     spent: str = "0.00"
     currency: str = "USD"
+    memory_bytes: int | None = None
+    """Held at the last step; None when it does not train."""
     peak_memory_bytes: int | None = None
     predicted_memory_bytes: int | None = None
     where: str = "this machine"
@@ -104,6 +106,10 @@ class RunView:
     """The last words of a long stage, such as an export."""
     heartbeat_age_s: float | None = None
     """Seconds since the runner's last sign of life; None when it is not alive."""
+    cores_busy: float | None = None
+    """How many cores the engine keeps busy; None when it does not train."""
+    gpu_use: float | None = None
+    """Share of the GPU's time that is used, 0..1; None on a CPU."""
     place: int | None = None
     """Place in this machine's queue, 1 for the next; None when it does not wait."""
     expected_start: str | None = None

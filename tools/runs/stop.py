@@ -3,15 +3,23 @@
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from pydantic import Field, JsonValue
+
 from policies.orders import ENDED
 from policies.proposal import Effect, Proposal, Trait
-from policies.tool import Call, Recall, Result, ToolArgs
+from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.runs.local import LocalRuns
 from tools.runs.look import RunArgs, named_run
 from tools.runs.plan import GRACE_S
 from tools.runs.reconcile import Reconciler
 from tools.runs.state import ALIVE, RunState
 from tools.runs.store import RunRow, RunStore
+
+
+class StopArgs(RunArgs):
+    """Arguments of cancel_run."""
+
+    whole_sweep: bool = Field(default=False, description="Also stop every other run of the sweep that the run belongs to.")
 
 
 class CancelRun:
@@ -21,14 +29,14 @@ class CancelRun:
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
         "Stop a run, keeping its last checkpoint for resume_run; one that waits leaves the queue. Without run_id: the latest run. "
-        "Never needs a yes."
+        "With whole_sweep all that is left of its sweep ends. Never needs a yes."
     )
-    Args: ClassVar[type[ToolArgs]] = RunArgs
+    Args: ClassVar[type[ToolArgs]] = StopArgs
 
     def __init__(self, store: RunStore, local: LocalRuns, reconciler: Reconciler) -> None:
         self._store, self._local, self._reconciler = store, local, reconciler
 
-    def propose(self, args: RunArgs, /) -> Proposal:
+    def propose(self, args: StopArgs, /) -> Proposal:
         """The stop of one run; allowed whatever its state, so that a second stop is harmless."""
         row = named_run(self._store, args.run_id)
         return Proposal(effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=row.where, owner=row.owner,
@@ -40,12 +48,33 @@ class CancelRun:
         began = [at for at, _, to, _ in self._store.events(row.id) if to == RunState.RUNNING]
         if row.state is not RunState.RUNNING or not began or not isinstance(limit, int | float) or not limit:
             return ()
-        worked = (datetime.now(UTC) - datetime.fromisoformat(began[-1])).total_seconds()
+        worked = self._local.worked_s(row.id, row.attempt)
+        if worked is None:
+            worked = (datetime.now(UTC) - datetime.fromisoformat(began[-1])).total_seconds()
         return ("deadline",) if worked > limit + GRACE_S else ()
 
-    def perform(self, args: RunArgs, call: Call, /) -> Result:
+    def perform(self, args: StopArgs, call: Call, /) -> Result:
         """Ask the run to save and end. It is gone within half a minute; the reconciler writes its end."""
         row = named_run(self._store, args.run_id, call.person)
+        return self._stop_sweep(row, call) if args.whole_sweep else self._stop(row, call)
+
+    def _stop_sweep(self, row: RunRow, call: Call) -> Result:
+        """Those that wait first, so that none of them gets the machine when the one at work lets go of it."""
+        if not row.sweep:
+            raise ToolFailed("Stop a sweep", f"The run {row.id} belongs to none.", "Stop it alone, or name a run of the sweep (list_runs).",
+                             kind="usage")
+        left = [self._store.wanted(each.id, call.person) for each in self._store.of_sweep(row.sweep)]
+        left = sorted((each for each in left if each.state in ALIVE), key=lambda each: not each.waits)
+        if not left:
+            return _said(row.id, row.state, False, "All runs of the sweep had already ended. Nothing was done.", [])
+        done = [self._stop(each, call) for each in left]
+        now = self._store.wanted(left[-1].id)
+        stopping = any(each.result["stopping"] for each in done)
+        words = f"{len(left)} of the sweep's runs {'end' if len(left) > 1 else 'ends'}" + (
+            "; the one at work saves its last checkpoint, within half a minute." if stopping else ".")
+        return _said(now.id, now.state, stopping, words, [each.id for each in left])
+
+    def _stop(self, row: RunRow, call: Call) -> Result:
         if row.state not in ALIVE:
             return _said(row.id, row.state, False, f"It had already ended: {row.state.value}. Nothing was done.")
         if row.waits and (left := self._reconciler.leave(row, call.person)) is not None:
@@ -63,6 +92,8 @@ class CancelRun:
         return Recall.NOT_STARTED
 
 
-def _said(run_id: str, state: RunState, stopping: bool, words: str) -> Result:
-    return Result({"run_id": run_id, "state": state.value, "stopping": stopping, "message": words},
-                  {"run_id": run_id, "state": state.value, "stopping": stopping})
+def _said(run_id: str, state: RunState, stopping: bool, words: str, stopped: list[str] | None = None) -> Result:
+    facts: dict[str, JsonValue] = {"run_id": run_id, "state": state.value, "stopping": stopping}
+    if stopped is not None:
+        facts["stopped"] = [*stopped]
+    return Result({**facts, "message": words}, facts)

@@ -88,8 +88,17 @@ def sweep_card(sweep: Sweep, plans: list[Plan]) -> tuple[tuple[str, str], ...]:
         "Writes": f"runs/<new run id>/ in Luthier's home for each run, about {gib(sum(plan.disk_bytes for plan in plans))} at most",
     }
     lines = [(label, told.get(label, value)) for label, value in first.card()]
-    lines.insert(2, ("Sweep", f"{sweep.words}: {len(plans)} runs, one after the other"))
+    each = [(f"Run {number} of {len(plans)}", _run_line(sweep, value, plan))
+            for number, (value, plan) in enumerate(zip(sweep.values, plans, strict=True), 1)]
+    lines[2:2] = [("Sweep", f"{sweep.words}: {len(plans)} runs, one after the other"), *each]
     return tuple(lines)
+
+
+def _run_line(sweep: Sweep, value: float, plan: Plan) -> str:
+    """One run of the sweep: its value, steps, time and memory."""
+    alpha = f", alpha {plan.settings.lora_alpha}" if sweep.of == "lora_r" else ""
+    time = f"{minutes(plan.time.low_s)} to {minutes(plan.time.high_s)}, likely {minutes(plan.time.likely_s)}"
+    return f"{sweep.of} {value:g}{alpha}; {plan.settings.max_steps} steps; {time}; memory likely {gib(plan.memory.likely_bytes)}"
 
 
 def sweep_json(sweep: Sweep, plans: list[Plan]) -> dict[str, JsonValue]:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from policies.book import now_text
+from tools.runs.curve import Point
 from tools.runs.line import Line, as_waiting, likely_seconds
 from tools.runs.local import LocalRuns
+from tools.runs.logs import LogNews, follow
 from tools.runs.state import RunState, RunView
 from tools.runs.store import RunRow
 from tools.runs.turns import expected_starts
@@ -23,7 +25,7 @@ class Views:
 
     def __init__(self, local: LocalRuns, line: Line) -> None:
         self._local, self._line = local, line
-        self._watches: OrderedDict[tuple[str, int], RunWatch] = OrderedDict()
+        self._watches: OrderedDict[tuple[str, int], tuple[RunWatch, threading.Lock]] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, row: RunRow) -> RunView:
@@ -41,18 +43,34 @@ class Views:
         return replace(view, place=place, expected_start_s=None if seconds is None else round(seconds), expected_start=at)
 
     def _alone(self, row: RunRow) -> RunView:
+        watch, lock = self._watch(row)
+        with lock:
+            return watch.view(row)
+
+    def curves(self, row: RunRow) -> tuple[list[Point], list[Point], int]:
+        """As `RunWatch.curves`."""
+        watch, lock = self._watch(row)
+        with lock:
+            return watch.curves()
+
+    def _watch(self, row: RunRow) -> tuple[RunWatch, threading.Lock]:
+        """The run's watch and what it is held with: the first look at a long run takes seconds, and no other run waits for it."""
+        key = (row.id, row.attempt)
         with self._lock:
-            key = (row.id, row.attempt)
-            watch = self._watches.get(key) or RunWatch(self._local.folder(row.id))
-            self._watches[key] = watch
+            kept = self._watches.get(key) or (RunWatch(self._local.folder(row.id)), threading.Lock())
+            self._watches[key] = kept
             self._watches.move_to_end(key)
             while len(self._watches) > _KEPT:
                 self._watches.popitem(last=False)
-            return watch.view(row)
+        return kept
 
     def events(self, run_id: str, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Events from a byte offset, and the next offset."""
         return RunWatch(self._local.folder(run_id)).read(offset)
+
+    def follow_log(self, run_id: str, mark: str = "") -> LogNews:
+        """What the log has beyond a mark."""
+        return follow(self._local.folder(run_id) / "log.txt", mark)
 
     def log(self, run_id: str, offset: int | None = None, lines: int | None = None) -> LogPage:
         """A page of the log."""

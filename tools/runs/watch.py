@@ -2,27 +2,20 @@
 
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policies.redact import redact
+from tools.runs.curve import Curve, Point
+from tools.runs.logs import CHUNK, clean_line, clean_lines
 from tools.runs.progress import Progress, fold, time_left
 from tools.runs.state import ALIVE, RunView
 from tools.runs.store import RunRow
 
-_CHUNK = 1 << 18
-"""Bytes read at a time: what bounds the memory, whatever the file's size."""
 _EVENTS = 2000
 """Events that one read gives at most; the next one goes on from there."""
-_LINE = 2000
-"""Characters of a log line that are shown."""
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
@@ -35,25 +28,10 @@ class LogPage:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file that is written as a whole; None when it is missing or no object."""
     try:
-        value = json.loads(path.read_bytes()[:_CHUNK * 16])
-    except (OSError, ValueError):
+        value = json.loads(path.read_bytes()[:CHUNK * 16])
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def without_controls(text: str) -> str:
-    """Text without control and hidden characters; line ends and tabs stay."""
-    return _CONTROLS.sub("", text)
-
-
-def clean_line(raw: str) -> str:
-    """A log line as a person may see it: a progress bar's last state, no escape codes, no hidden characters, no secret, not endless."""
-    text = raw.rstrip("\r\n").rpartition("\r")[2]
-    text = without_controls(_ESCAPES.sub("", text))
-    if len(text) > _LINE:
-        # Redacted before it is cut: half a secret would no longer be recognised.
-        return f"{redact(text)[:_LINE]} … ({len(text)} characters)"
-    return redact(text)
 
 
 class RunWatch:
@@ -63,6 +41,7 @@ class RunWatch:
         self.folder = folder
         self._offset = 0
         self._progress = Progress()
+        self._train, self._held_out = Curve(), Curve()
 
     def read(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Whole events from a byte offset, and the offset after them; half a last line waits for its end, a broken one is left out."""
@@ -71,7 +50,7 @@ class RunWatch:
             offset = end
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict):
                 events.append(event)
@@ -85,12 +64,24 @@ class RunWatch:
             events, self._offset = self.read(self._offset)
             for event in events:
                 self._progress = fold(self._progress, event)
+                match event.get("kind"):
+                    case "step":
+                        self._train.add(event.get("step"), event.get("loss"))
+                    case "eval":
+                        self._held_out.add(event.get("step"), event.get("eval_loss"))
+                    case _:
+                        pass
             if len(events) < _EVENTS:
                 break
         return self._progress
 
+    def curves(self) -> tuple[list[Point], list[Point], int]:
+        """Training and held-out loss by step, thinned to what a chart can show, and the byte offset where the events after them begin."""
+        self.progress()
+        return self._train.points(), self._held_out.points(), self._offset
+
     def log(self, offset: int | None = None, lines: int | None = None) -> LogPage:
-        """The log from a byte offset (at most `_CHUNK` bytes a page), or its last `lines` lines."""
+        """The log from a byte offset (at most `CHUNK` bytes a page), or its last `lines` lines."""
         path = self.folder / "log.txt"
         try:
             size = path.stat().st_size
@@ -98,8 +89,8 @@ class RunWatch:
             return LogPage((), 0)
         if offset is None:
             keep = min(max(lines or 50, 1), 1000)
-            start = max(0, size - _CHUNK)
-            text = _read(path, start, _CHUNK)
+            start = max(0, size - CHUNK)
+            text = _read(path, start, CHUNK)
             if start:
                 text = text.partition(b"\n")[2] or text
             found = text.decode("utf-8", "replace").split("\n")
@@ -107,16 +98,13 @@ class RunWatch:
                 found.pop()
             return LogPage(tuple(clean_line(x) for x in found[-keep:]), size)
         offset = min(max(offset, 0), size)
-        text = _read(path, offset, _CHUNK)
+        text = _read(path, offset, CHUNK)
         whole = text.rfind(b"\n") + 1
-        if not whole and len(text) == _CHUNK:  # one line longer than a page: shown in pieces
+        if not whole and len(text) == CHUNK:  # one line longer than a page: shown in pieces
             whole = len(text)
         if not whole:
             return LogPage((), offset)
-        found = text[:whole].decode("utf-8", "replace").split("\n")
-        if not found[-1]:
-            found.pop()
-        return LogPage(tuple(clean_line(x) for x in found), offset + whole)
+        return LogPage(clean_lines(text[:whole]), offset + whole)
 
     def view(self, row: RunRow) -> RunView:
         """The book's row and the folder's numbers as one value; the book says the state."""
@@ -135,6 +123,8 @@ class RunWatch:
             eval_loss=now.eval_loss, learning_rate=now.learning_rate, grad_norm=now.grad_norm,
             tokens_per_s=now.tokens_per_s if alive or now.tokens_per_s else None,
             eta_s=_round(left and left[1]), eta_low_s=_round(left and left[0]), eta_high_s=_round(left and left[2]),
+            memory_bytes=now.memory_bytes if alive else None, cores_busy=now.cores_busy if alive else None,
+            gpu_use=now.gpu_use if alive else None,
             peak_memory_bytes=peak, predicted_memory_bytes=row.predicted_memory_bytes, where=row.where, reason=row.reason,
             model=row.model_id, dataset=row.dataset_ref, method=row.method, attempt=row.attempt,
             created_at=row.created_at, started_at=row.started_at, ended_at=row.ended_at, scores=scores,
@@ -166,14 +156,19 @@ def _round(seconds: float | None) -> float | None:
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError:  # gone meanwhile, or no file at all
+        return b""
 
 
 def _lines(path: Path, offset: int) -> Iterator[tuple[bytes, int]]:
     """Whole lines of a file from an offset, each with the offset after it."""
     try:
+        if path.stat().st_size <= offset:  # four looks a second, most of them for nothing
+            return
         file = path.open("rb")
     except OSError:
         return

@@ -8,10 +8,11 @@ from pydantic import Field, JsonValue
 from policies.proposal import Effect, Proposal
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.models import ModelFolder
+from tools.runs.logs import without_controls
 from tools.runs.look import RUN_ID
 from tools.runs.store import RunRow, RunStore
-from tools.runs.watch import without_controls
 from tools.serve.answerer import Answered, Answerer, Label
+from tools.serve.deploy_ask import DeployedModels
 from tools.serve.files import PRECISION, ServedFiles
 
 BUNDLED = "bundled"
@@ -31,7 +32,7 @@ class AskArgs(ToolArgs):
     prompt: str = Field(min_length=1, max_length=8000, description="The question, in the person's own words.")
     run_id: str = RUN_ID
     model: str = Field(default="", max_length=200, description="An untuned model's id instead of a run.")
-    deployment_id: str = Field(default="", max_length=100, description="Not in this version.")
+    deployment_id: str = Field(default="", max_length=100, description="A deployment's id instead: it is asked over HTTP.")
     compare: bool = Field(default=False, description="Ask the untuned model as well, with the same precision and decoding.")
     max_tokens: int = Field(default=200, ge=1, le=2000, description="Longest answer, in tokens.")
 
@@ -42,16 +43,21 @@ class AskModel:
     name: ClassVar[str] = "ask_model"
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
-        "Ask a tuned model (run_id, by default the latest finished run) or an untuned one (model). With compare=true both the tuned and "
-        "its untuned model answer. The person sees the answers; you only learn that they were shown."
+        "Ask a tuned model (run_id, by default the latest finished run), an untuned one (model) or a deployment (deployment_id). With "
+        "compare=true both the tuned and its untuned model answer. The person sees the answers; you only learn that they were shown."
     )
     Args: ClassVar[type[ToolArgs]] = AskArgs
 
-    def __init__(self, store: RunStore, models: Models, files: ServedFiles, answerer: Answerer, threads: int) -> None:
+    def __init__(self, store: RunStore, models: Models, files: ServedFiles, answerer: Answerer, deployed: DeployedModels,
+                 threads: int) -> None:
         self._store, self._models, self._files, self._answerer, self._threads = store, models, files, answerer, threads
+        self._deployed = deployed
 
     def propose(self, args: AskArgs, /) -> Proposal:
         """A question to one run or model. ToolFailed when it names none that can answer here."""
+        if args.deployment_id:
+            _refuse_two(args)
+            return self._deployed.reading(args.deployment_id)
         row = self._named(args, None)
         if row is None:
             self._models.folder(args.model or BUNDLED)
@@ -60,12 +66,7 @@ class AskModel:
         return Proposal(effects=frozenset({Effect.READ}), target=f"run:{row.id}", where=row.where, owner=row.owner)
 
     def _named(self, args: AskArgs, person: str | None) -> RunRow | None:
-        if args.deployment_id:
-            raise ToolFailed("Ask a deployment", "Deployments are not in this version.", "Ask a run (run_id) or a model here.",
-                             kind="not_in_this_version")
-        if args.run_id and args.model:
-            raise ToolFailed("Ask a model", "Both a run and a model were named.",
-                             "Name one: run_id for the tuned, model for the untuned one.", kind="usage")
+        _refuse_two(args)
         if args.run_id:
             return self._store.wanted(args.run_id, person)
         if args.compare:
@@ -75,6 +76,9 @@ class AskModel:
 
     def perform(self, args: AskArgs, call: Call, /) -> Result:
         """Ask, and give the answers with their labels. Greedy decoding, so that the same question gets the same answer."""
+        if args.deployment_id:
+            call.report("The deployment answers", None)
+            return _shown(*self._deployed.ask(args.deployment_id, call.person, args.prompt, args.max_tokens, args.compare))
         row = self._named(args, call.person)
         if row is None:
             model = self._models.folder(args.model or BUNDLED)
@@ -96,6 +100,12 @@ class AskModel:
     def recall(self, call_id: str, /) -> Result | Recall:
         """A question leaves nothing behind."""
         return Recall.NOT_STARTED
+
+
+def _refuse_two(args: AskArgs) -> None:
+    if len([name for name in (args.run_id, args.model, args.deployment_id) if name]) > 1:
+        raise ToolFailed("Ask a model", "More than one was named.",
+                         "Name one: run_id for the tuned, model for the untuned one, deployment_id for a deployment.", kind="usage")
 
 
 def _messages(prompt: str, system: str | None) -> list[dict[str, str]]:

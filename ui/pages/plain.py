@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 from ui.cards import duration, size
 from ui.pages.story import at
 
-NAV = (("/approvals", "Approvals"), ("/money", "Money"), ("/audit", "Record"), ("/me", "You"), ("/status", "Status"))
+NAV = (("/runs", "Runs"), ("/approvals", "Approvals"), ("/money", "Money"), ("/audit", "Record"), ("/me", "You"), ("/status", "Status"))
 
 
 class Pages:
@@ -29,6 +29,10 @@ class Pages:
     def page(self, name: str, here: str, person: str, role: str, **shown: Any) -> str:
         """The page `name` with the bar of links; `here` is its address."""
         return self._made.get_template(f"{name}.html").render(nav=NAV, here=here, person=person, role=role, **shown)
+
+    def part(self, name: str, **shown: Any) -> str:
+        """A part of a page, as its script fetches it anew."""
+        return self._made.get_template(f"{name}.html").render(**shown)
 
 
 def panels(facts: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -58,11 +62,14 @@ def _said(label: str, value: Any) -> tuple[str, str]:
         return label, "–"
     if isinstance(value, bool):
         return label, "yes" if value else "no"
-    if label.endswith(" bytes") and isinstance(value, int):
-        return label.removesuffix(" bytes"), size(value)
-    if label.endswith(" s") and isinstance(value, int):
-        return label.removesuffix(" s"), duration(value)
-    return label, at(value) if label.endswith(" at") and isinstance(value, str) else str(value)
+    try:
+        if label.endswith(" bytes") and isinstance(value, int):
+            return label.removesuffix(" bytes"), size(value)
+        if label.endswith(" s") and isinstance(value, int):
+            return label.removesuffix(" s"), duration(value)
+        return label, at(value) if label.endswith(" at") and isinstance(value, str) else str(value)
+    except (ValueError, OverflowError):  # a name that promises a time or a size, over something else
+        return label, "not readable"
 
 
 def _short(value: Any) -> str:

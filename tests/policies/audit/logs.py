@@ -12,14 +12,16 @@ from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
 
-from policies.audit.checkpoint import Checkpoint, sign_note
+from policies.audit.checkpoint import Checkpoint, sign_note, split_note
 from policies.audit.keys import Key, KeyRing, key_id, vkey
 from policies.audit.log import AuditLog
 from policies.audit.merkle import fold, grow, leaf
 from policies.audit.record import Record
 from policies.book import Book
 from policies.people import Caller
+from policies.tables import audit_checkpoints
 
 Row = tuple[Any, Any, Any, Any, Any]
 """seq, hash, kind, call_id, record."""
@@ -72,6 +74,17 @@ def open_log(folder: Path, blank: Path, every: int = 100) -> Signed:
         shutil.copyfile(blank, path)
     book = Book.open(path)
     return Signed(path, book, AuditLog(book.home_id(), keys=KeyRing.open(folder / "keys"), every=every))
+
+
+def sizes(log: Signed) -> list[int]:
+    """The sizes that were signed."""
+    question = select(audit_checkpoints.c.size).order_by(audit_checkpoints.c.size)
+    return list(log.book.read(lambda conn: conn.execute(question).scalars().all()))
+
+
+def kept(log: Signed) -> int:
+    """The size of the checkpoint that is kept outside the book."""
+    return Checkpoint.parse(split_note((log.keys / "last.checkpoint").read_bytes())[0]).size
 
 
 def rows(path: Path) -> Rows:

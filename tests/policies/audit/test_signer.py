@@ -4,31 +4,20 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from policies.audit.checkpoint import Checkpoint, open_note, split_note
+from policies.audit.checkpoint import Checkpoint, open_note
 from policies.audit.keys import KeyRing, KeyTrouble, key_id
 from policies.audit.log import AuditLog
 from policies.audit.merkle import leaf, root
 from policies.audit.signer import Refused
 from policies.audit.verify import verify
 from policies.tables import audit_checkpoints
-from tests.policies.audit.logs import Signed, entry, new_key, open_log, plunder, resign, rewrite, rows
-
-
-def sizes(log: Signed) -> list[int]:
-    """The sizes that were signed."""
-    question = select(audit_checkpoints.c.size).order_by(audit_checkpoints.c.size)
-    return list(log.book.read(lambda conn: conn.execute(question).scalars().all()))
-
-
-def kept(log: Signed) -> int:
-    """The size of the checkpoint that is kept outside the book."""
-    return Checkpoint.parse(split_note((log.keys / "last.checkpoint").read_bytes())[0]).size
+from tests.policies.audit.logs import Signed, entry, kept, new_key, open_log, plunder, resign, rewrite, rows, sizes
 
 
 def again(log: Signed) -> Signed:
@@ -52,8 +41,10 @@ def test_every_record_names_the_key_that_was_in_force(signed: Signed) -> None:
 
 
 def test_nothing_is_signed_twice_and_nothing_too_early(signed: Signed) -> None:
+    last = signed.book.read(lambda conn: conn.execute(select(func.max(audit_checkpoints.c.at))).scalar_one())
+
     def seal(**more: float) -> bytes | None:
-        return signed.book.write(lambda conn: signed.log.seal(conn, datetime.now(UTC) + timedelta(seconds=30), **more))
+        return signed.book.write(lambda conn: signed.log.seal(conn, datetime.fromisoformat(last) + timedelta(seconds=30), **more))
 
     assert seal() is None
     signed.add(1)
@@ -264,3 +255,14 @@ def test_a_record_changed_with_its_hash_before_it_was_signed_is_not_signed(signe
     raw.close()
     signed.seal()
     assert "Record 26 is not what was written" in signed.log.alarm
+
+
+def test_a_record_changed_under_its_old_hash_before_it_was_signed_is_found_by_the_verifier(signed: Signed) -> None:
+    signed.add(3)
+    raw = plunder(signed.path)
+    raw.execute("UPDATE audit SET record = CAST(replace(CAST(record AS TEXT), 'allowed', 'refused') AS BLOB) WHERE seq = 26")
+    raw.commit()
+    raw.close()
+    signed.seal()
+    status, said = verify(signed.path)
+    assert status == 1 and "26" in said

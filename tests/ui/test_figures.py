@@ -1,0 +1,62 @@
+"""A run's view in words: one projection for the page, the list and the terminal."""
+
+import re
+
+import pytest
+
+from tests.ui.served import ROOT
+from ui.figures import PHASES, STATES, figures, part_done, score_rows, state_words, time_left, tone
+
+
+@pytest.mark.parametrize(("view", "words", "colour"), [
+    ({"state": "queued", "phase": ""}, "Waiting to start", ""),
+    ({"state": "running", "phase": "train"}, "Running: training", "wait"),
+    ({"state": "running", "phase": "<b>"}, "Running", "wait"),
+    ({"state": "finished", "phase": "done"}, "Finished", "good"),
+    ({"state": "failed", "phase": "train"}, "Failed", "bad"),
+    ({"state": "cancelled"}, "Stopped", ""),
+    ({"state": "lost"}, "Lost", "bad"),
+    ({}, "", ""),
+], ids=str)
+def test_a_state_has_one_word_and_one_colour(view: dict[str, str], words: str, colour: str):
+    assert state_words(view) == words and tone(view) == colour
+
+
+def test_the_card_uses_the_same_words():
+    card = (ROOT / "public/elements/Run.jsx").read_text("utf-8")
+    for words in (*STATES.values(), *PHASES.values()):
+        assert re.search(rf"""['"]{re.escape(words)}['"]""", card), words
+
+
+@pytest.mark.parametrize(("view", "words"), [
+    ({"eta_low_s": 120, "eta_high_s": 180, "eta_s": 135}, "2 – 3 min"), ({"eta_low_s": 10, "eta_high_s": 12, "eta_s": 11}, "11 s"),
+    ({"eta_s": None}, "–"), ({"eta_s": float("nan")}, "–"), ({}, "–"),
+], ids=str)
+def test_time_left_is_a_range_where_it_is_wide(view: dict[str, float], words: str):
+    assert time_left(view) == words
+
+
+@pytest.mark.parametrize("odd", [None, "text", [], {}, True, float("nan"), float("inf"), 10**400, -1], ids=str)
+def test_no_value_of_any_shape_breaks_a_figure(odd: object):
+    names = ("step", "steps", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_s", "eta_s", "eta_low_s",
+             "eta_high_s",
+             "memory_bytes", "peak_memory_bytes", "predicted_memory_bytes", "cores_busy", "gpu_use", "place", "expected_start_s", "scores")
+    view = {"state": "running"} | dict.fromkeys(names, odd)
+    assert len(figures(view)) == 7 and score_rows(view) == [] and 0 <= part_done(view) <= 1
+    assert score_rows({"scores": {"tuned": {"exact_match": odd, "rows": odd, "loss": odd, "precision": odd}}})
+
+
+def test_a_score_is_a_row_and_its_text_is_a_short_word_or_nothing():
+    tuned = {"exact_match": 0.63, "rows": 40, "loss": 0.42, "precision": "fp32"}
+    scores = {"tuned": tuned, "baseline": {"precision": "<b>int8</b>"}, "x": {}}
+    rows = score_rows({"scores": scores})
+    assert [(row["label"], row["exact"], row["rows"], row["loss"], row["precision"]) for row in rows] == [
+        ("Before, checkpoint", "–", "–", "–", "–"), ("After, checkpoint", "63%", "40", "0.420", "fp32"),
+    ]
+
+
+@pytest.mark.parametrize(("view", "words"), [
+    ({"gpu_use": 0.93, "cores_busy": 1.0}, "GPU 93%"), ({"gpu_use": None, "cores_busy": 1.87}, "1.9 cores"), ({}, "–"),
+], ids=str)
+def test_device_use_is_the_gpus_share_or_the_cores(view: dict[str, float], words: str):
+    assert next(each["value"] for each in figures(view) if each["name"] == "device") == words
