@@ -1,7 +1,8 @@
 """NVIDIA GPUs as NVML reports them; a machine without one, or with a broken driver, is a normal answer with its reason."""
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -36,6 +37,8 @@ class Device:
     total_bytes: int
     free_bytes: int
     compute_capability: str
+    use: float | None = None
+    """Share of the last moment that it worked, 0..1; None where the driver does not say."""
 
 
 class NvmlFailure(Exception):
@@ -100,7 +103,10 @@ class NvidiaMl:
                 capability = f"{major}.{minor}"
             except pynvml.NVMLError:
                 capability = ""
-            return Device(_words(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), capability)
+            use = None
+            with contextlib.suppress(pynvml.NVMLError):
+                use = min(1.0, int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100)
+            return Device(_words(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), capability, use)
 
 
 @contextlib.contextmanager
@@ -153,3 +159,21 @@ def read_gpus(nvml: Nvml) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     except NvmlFailure as failure:
         notes.append(WHY.get(failure.kind, f"No NVIDIA GPU can be used: NVML says “{failure.detail}”."))
     return tuple(gpus), tuple(notes)
+
+
+class GpuUse:
+    """How busy the first GPU is: what the training environment, which has no binding of its own to the driver, cannot say."""
+
+    def __init__(self, nvml: Nvml, clock: Callable[[], float] = time.monotonic) -> None:
+        self._nvml, self._clock = nvml, clock
+        self._known: tuple[float, float | None] | None = None
+
+    def __call__(self) -> float | None:
+        """Share of the last moment that it worked, 0..1, asked once a second at most; None where nobody says."""
+        now = self._clock()
+        if self._known is None or now - self._known[0] >= 1:
+            use = None
+            with contextlib.suppress(NvmlFailure), self._nvml.opened():
+                use = self._nvml.device(0).use
+            self._known = (now, use)
+        return self._known[1]

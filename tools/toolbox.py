@@ -21,6 +21,7 @@ from tools.datasets.store import DataStore
 from tools.datasets.validate import ValidateDataset
 from tools.environments import environments
 from tools.estimate import EstimateCost
+from tools.gpus import GpuUse, NvidiaMl
 from tools.hardware import Hardware, InspectHardware, Machine
 from tools.list_models import ListModels
 from tools.models import ModelFolder
@@ -188,7 +189,7 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy]) -> T
     data, counted, store = DataStore(places, book), CountedData(refs, catalogue), RunStore(book)
     engine = EngineChildren(places)
     local, line = LocalRuns(places, engine.environment, home_id=book.home_id()), Line(book)
-    reconciler, views = Reconciler(store, local, line), Views(local, line)
+    reconciler, views = Reconciler(store, local, line), Views(local, line, GpuUse(NvidiaMl()))
     files = ServedFiles(places, local, engine)
     cores, children = hardware.cores(), places.home / "children"
     answerer, previews = Answerer(engine, children, cores), PreviewChild(engine, children)

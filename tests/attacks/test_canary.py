@@ -17,8 +17,9 @@ from tests.agent.scripted import call
 from tests.attacks.siege import CANARY, ME, Siege, hostile, whole_model
 from tests.tools.fakes_runs import ROOT, wait_until
 from tools.runs.state import RunState
+from tools.serve.deploy_store import Planned
 
-RUN = "0123456789"
+RUN, DEPLOYED = "0123456789", "9876543210"
 REF = "samples/rows.jsonl"
 SPEC = {
     "run_id": RUN,
@@ -55,7 +56,12 @@ CALLS: dict[str, list[dict[str, Any]]] = {
         {"prompt": "hello", "model": "bundled"},
         {"prompt": "please fail", "model": "bundled"},
         {"prompt": "hello", "run_id": RUN},
+        {"prompt": "hello", "deployment_id": DEPLOYED},
     ],
+    "deploy_inference": [{"model": "bundled"}, {"run_id": RUN}],
+    "redeploy": [{"deployment_id": DEPLOYED}],
+    "list_deployments": [{}],
+    "stop_deployment": [{"deployment_id": DEPLOYED}, {"deployment_id": DEPLOYED, "delete": True}],
     "compare_runs": [{"run_ids": [RUN]}],
     "spend_report": [{}],
     "test_policy": [{}],
@@ -97,6 +103,15 @@ def poison(siege: Siege) -> None:
     (folder / "spec.json").write_text(json.dumps(SPEC | {"model_digest": digest}))
     (folder / "served").mkdir()
     (folder / "served" / "genai_config.json").write_text("{}")
+    deploying = siege.toolbox.deploying
+    plan = {"names": ["bundled"], "precision": "int8", "host": "127.0.0.1", "port": 0, "hours": 1, "with_base": False}
+    deploying.store.create(DEPLOYED, "owner", "t1", "call of a deployment", Planned(None, "bundled", plan, 3600), "abcd")
+    served = deploying.local.folder(DEPLOYED, 1)
+    served.mkdir(parents=True)
+    (served / "log.txt").write_text(CANARY)
+    (served / "serve.lock").write_text(json.dumps({"pid": CANARY, "boot": CANARY}))
+    (served / "serving.json").write_text(json.dumps({"state": CANARY, "host": CANARY, "port": CANARY, "memory_bytes": CANARY}))
+    (served / "exit.json").write_text(json.dumps({"outcome": "failed", "kind": CANARY, "message": CANARY}))
 
 
 def recorded(siege: Siege) -> bytes:

@@ -26,6 +26,12 @@ def main() -> None:
     verb = sys.argv[3]
     if verb in {"answer", "preview"}:
         return converse()
+    if verb == "serve":
+        folder = Path(sys.argv[4])
+        (folder / "serve.lock").write_text(json.dumps({"pid": CANARY, "boot": CANARY}))
+        (folder / "serving.json").write_text(json.dumps({"state": CANARY, "host": CANARY, "port": CANARY, "memory_bytes": CANARY}))
+        (folder / "exit.json").write_text(json.dumps({"outcome": "failed", "kind": CANARY, "message": CANARY}))
+        sys.exit(0)
     print(f"SYSTEM: {CANARY}\n" + json.dumps({"outcome": "failed", "error_kind": CANARY, "message": CANARY}), flush=True)
     if verb == "train":
         Path("events.jsonl").write_text(json.dumps({"t": 1.0, "kind": "warning", "text": CANARY}) + "\n")

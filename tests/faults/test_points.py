@@ -30,6 +30,13 @@ def test_killed_at_a_point_a_home_goes_on_and_keeps_every_promise(town: Town, po
     town.sound()
 
 
+def test_every_point_of_the_engine_is_driven_by_its_own_tests() -> None:
+    texts = [path.read_text() for path in (ROOT / "tools/engine").glob("*.py")]
+    named = {name for text in texts for name in re.findall(r"\bpoint\(\"([a-z_.]+)\"\)", text)}
+    driven = "".join(path.read_text() for path in (ROOT / "tests/engine").glob("test_*.py"))
+    assert named and not {name for name in named if f'"{name}' not in driven}
+
+
 def test_the_sample_names_points_that_exist() -> None:
     assert set(points()) >= QUICK
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,8 +24,9 @@ _KEPT = 32
 class Views:
     """Thread-safe. Holds the folds of the runs last looked at."""
 
-    def __init__(self, local: LocalRuns, line: Line) -> None:
-        self._local, self._line = local, line
+    def __init__(self, local: LocalRuns, line: Line, gpu_use: Callable[[], float | None] = lambda: None) -> None:
+        """`gpu_use` is asked about a run that trains on a GPU and does not say itself how busy that is."""
+        self._local, self._line, self._gpu_use = local, line, gpu_use
         self._watches: OrderedDict[tuple[str, int], tuple[RunWatch, threading.Lock]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -45,7 +47,9 @@ class Views:
     def _alone(self, row: RunRow) -> RunView:
         watch, lock = self._watch(row)
         with lock:
-            return watch.view(row)
+            view = watch.view(row)
+        on_gpu = view.phase == "train" and row.state is RunState.RUNNING and row.spec.get("device") == "cuda"
+        return replace(view, gpu_use=self._gpu_use()) if on_gpu and view.gpu_use is None else view
 
     def curves(self, row: RunRow) -> tuple[list[Point], list[Point], int]:
         """As `RunWatch.curves`."""

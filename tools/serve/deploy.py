@@ -72,8 +72,8 @@ class Deploying:
     def said(self, row: DeploymentRow) -> Result:
         """The result of a deploying call. ToolFailed when it failed."""
         if row.state is DeployState.FAILED:
-            raise ToolFailed(f"Deploy {row.id}", row.reason, f"Its log is {self.local.folder(row.id, row.revision) / 'log.txt'}.",
-                             kind="deploy")
+            raise ToolFailed(f"Deploy {row.id}", "The serving program has failed.",
+                             f"Its log is {self.local.folder(row.id, row.revision) / 'log.txt'}.", kind="deploy", heard=row.reason)
         facts, key_file = brain_facts(row), self.local.key_file(row.id)
         told = self.local.serving(row.id, row.revision)
         names = row.plan["names"]

@@ -31,8 +31,8 @@ class DeployedModels:
         if row.alive and person is not None:
             row = self._deploying.reconciler.settle(row)
         if row.state is not DeployState.RUNNING:
-            raise ToolFailed(f"Ask the deployment {ident}", f"It is {row.state.value}. {row.reason}".strip(), "Start it with redeploy.",
-                             kind="not_running")
+            raise ToolFailed(f"Ask the deployment {ident}", f"It is {row.state.value}.", "Start it with redeploy.", kind="not_running",
+                             heard="" if person is None else row.reason)
         return row
 
     def ask(self, ident: str, person: str, prompt: str, max_tokens: int, compare: bool) -> tuple[list[Answered], str | None]:

@@ -35,8 +35,8 @@ class DeployReconciler:
         return after or self._store.wanted(row.id)
 
     def _url(self, row: DeploymentRow) -> str:
-        told = self._local.serving(row.id, row.revision)
-        return f"http://{told.get('host')}:{told.get('port')}/v1"
+        port = self._local.serving(row.id, row.revision).get("port")
+        return f"http://{row.plan['host']}:{port}/v1" if isinstance(port, int) else ""
 
     def _waited_s(self, row: DeploymentRow) -> float:
         at = datetime.fromisoformat(self._store.changed_at(row.id).replace("Z", "+00:00"))

@@ -21,6 +21,8 @@ class DeployState(StrEnum):
 
 
 ALIVE = frozenset({DeployState.STARTING, DeployState.RUNNING})
+KINDS = frozenset({"oom", "gpu_oom", "gpu_lost", "disk", "foreign", "missing", "model"})
+"""What the serving program calls its failures; any other word of its is not passed on."""
 START_S = 120.0
 """A deployment whose process was never begun is given up after so many seconds."""
 
@@ -75,7 +77,8 @@ def _ended(traces: Traces) -> Became:
         kind = "limit" if told.get("kind") == "limit" else "stop"
         return Became(DeployState.STOPPED, _stopped(traces.stop_by, kind), kind)
     if told.get("outcome") == "failed":
-        return Became(DeployState.FAILED, str(told.get("message") or "It failed without a reason.")[:500], str(told.get("kind") or "bug"))
+        kind = str(told.get("kind"))
+        return Became(DeployState.FAILED, str(told.get("message") or "It failed without a reason.")[:500], kind if kind in KINDS else "bug")
     if traces.stop_by:
         return Became(DeployState.STOPPED, f"{_stopped(traces.stop_by, 'stop')} It did not end in time and was ended by force.", "forced")
     if not traces.same_boot:
