@@ -294,6 +294,6 @@ def _translate(error: BaseException, path: Path) -> BaseException:
                 words = f"{words}; {path.stat().st_size} bytes"
             return BookBroken(
                 f"Use the book {path}", f"SQLite says: {words}.",
-                "Stop Luthier, keep a copy of the file, check disk space and permissions, then restore a backup.",
+                "Stop Luthier; check disk space and permissions. `python -m ui audit fsck` says what can be read. Restore a backup.",
             )
     return error

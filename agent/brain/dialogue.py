@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
 from agent.brain import phrases
+from agent.brain.deployments import guarded, read_deploying
 from agent.brain.faq import Faq
 from agent.brain.intents import DEFAULT_DATA, INTENTS, OFFERED_FIRST, Intent, is_doubtful, may_act, offer
 from agent.brain.moves import Asks, Do, Move, Say, Step
@@ -162,6 +163,8 @@ class Dialogue:
             return Say(phrases.PASTED)
         if swept := self._swept(scene, text, before):
             return swept
+        if deploying := read_deploying(text, read_slots(text)):
+            return self._checked(scene, guarded(deploying, scene.reading_only, Say(phrases.READING_ONLY)))
         answer, likeness = self._faq.find(text)
         if name == "forget" and sure >= ACT_AT and (short := self._short(scene, "forget it")):
             return short

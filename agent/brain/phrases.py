@@ -37,12 +37,13 @@ HELP = (
     "- How is the run going? · Show the log · Stop the run · Resume the run · List my runs\n"
     "- Try r 8, 16 and 32 on samples/helpdesk.jsonl · Stop the sweep · Compare my runs\n"
     "- Evaluate the tuned model · Ask both: how do I reset my password? · Export the model as onnx\n"
+    "- Deploy it · What is deployed? · Redeploy · Stop the deployment\n"
     "- What have I spent? · Would I be allowed to export the model? · Check the policy\n"
     "I also answer questions such as “what is LoRA?” or “how should my data look?”."
 )
 THANKS = "You are welcome."
 NO_CLOUD = (
-    "Cloud runs and deployments are not in this version: training and answering happen on this machine, and cost nothing."
+    "Cloud runs and cloud deployments are not in this version: training and answering happen on this machine, and cost nothing."
 )
 SPOKEN: Mapping[str, tuple[Any, ...]] = {
     "hello": (HELLO, FIRST_CHOICES),

@@ -6,6 +6,8 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 
+from agent.brain.deployments import DEPLOYMENT_WORDS, say_deployment_notice
+
 Facts = Mapping[str, Any]
 
 
@@ -50,6 +52,8 @@ def say_notice(notice: Facts) -> str:
     """What to say of something that happened outside a turn; the notice itself is on the screen already."""
     facts: Facts = notice.get("facts") or {}
     run = facts.get("run_id", "")
+    if notice.get("kind") == "run" and facts.get("deployment_id"):
+        return say_deployment_notice(facts)
     match notice.get("kind"), facts.get("state"):
         case "outcome", _ if facts.get("status") == "done":
             return say_result(str(facts.get("tool", "")), facts)
@@ -255,6 +259,7 @@ _DONE: dict[str, Callable[[Facts], str]] = {
     "spend_report": _spent,
     "explain_policy": _explained,
     "test_policy": _tested,
+    **DEPLOYMENT_WORDS,
     "withdraw_proposal": lambda facts: f"The proposal {facts.get('approval_id', '')} is withdrawn. Nothing was done.",
 }
 

@@ -53,7 +53,7 @@ def damage(path: Path) -> None:
 
 @pytest.mark.parametrize("words", [("call", "list_runs"), ("call", "cancel_run"), ("doctor",)], ids=["a look", "a stop", "the doctor"])
 @proves("F22", "the book is read-only or has a damaged page",
-        "nothing is opened and no tool runs; a sentence says what to do, no traceback")
+        "nothing is opened and no tool runs; a sentence says what to do, and `audit fsck` what can be read; no traceback")
 def test_with_a_damaged_book_no_tool_runs_and_a_sentence_says_what_to_do(town: Town, words: tuple[str, ...]) -> None:
     damage(town.home / "book.sqlite")
     before = (town.home / "book.sqlite").read_bytes()
@@ -61,5 +61,8 @@ def test_with_a_damaged_book_no_tool_runs_and_a_sentence_says_what_to_do(town: T
                           timeout=60)
     said = done.stdout + done.stderr
     assert done.returncode != 0 and "Traceback" not in said, said
-    assert "SQLite says" in said and "backup" in said, said
+    assert "SQLite says" in said and "audit fsck" in said and "backup" in said, said
+    fsck = [sys.executable, "-m", "ui", "audit", "fsck"]
+    looked = subprocess.run(fsck, cwd=ROOT, env=terminal(town.home), capture_output=True, text=True, timeout=60)
+    assert looked.returncode == 1 and "can be read" in looked.stdout and "Traceback" not in looked.stderr, looked
     assert (town.home / "book.sqlite").read_bytes() == before

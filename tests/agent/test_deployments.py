@@ -1,0 +1,98 @@
+"""Deployments in words: what is asked for, what is left to others, and what is said of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+
+from agent.brain.deployments import DEPLOYMENT_WORDS, guarded, read_deploying, say_deployment_notice
+from agent.brain.embedded import EmbeddedBrain
+from agent.brain.moves import Do, Say
+from agent.brain.slots import read_slots
+
+
+def reads(text: str) -> Do | None:
+    return read_deploying(text, read_slots(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "args"),
+    [
+        ("deploy it", "deploy_inference", {}), ("Please deploy the model.", "deploy_inference", {}),
+        ("serve the tuned model", "deploy_inference", {}), ("serve the model over http", "deploy_inference", {}),
+        ("deploy run 4k2j8m9qxz", "deploy_inference", {"run_id": "4k2j8m9qxz"}), ("host the tuned model locally", "deploy_inference", {}),
+        ("deploy the base model", "deploy_inference", {"model": "bundled"}), ("deploy my tuned bundled model", "deploy_inference", {}),
+        ("what is deployed?", "list_deployments", {}), ("List my deployments", "list_deployments", {}),
+        ("which deployments are running", "list_deployments", {}), ("deployments", "list_deployments", {}),
+        ("stop the deployment", "stop_deployment", {}), ("shut down the endpoint", "stop_deployment", {}),
+        ("stop serving", "stop_deployment", {}), ("undeploy it", "stop_deployment", {}),
+        ("stop deployment 4k2j8m9qxz", "stop_deployment", {"deployment_id": "4k2j8m9qxz"}),
+        ("delete the deployment", "stop_deployment", {"delete": True}), ("redeploy", "redeploy", {}),
+        ("redeploy with run 4k2j8m9qxz", "redeploy", {"run_id": "4k2j8m9qxz"}), ("restart the deployment", "redeploy", {}),
+    ],
+)
+def test_words_ask_for_one_call(text: str, tool: str, args: Mapping[str, Any]) -> None:
+    found = reads(text)
+    assert found is not None and (found.tool, dict(found.args)) == (tool, dict(args))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deploy it to azure", "deploy on kubernetes", "serve it to my team", "make it public on the internet", "how do i deploy a model?",
+        "don't deploy it", "would i be allowed to deploy the model", "what would it cost to deploy it", "stop the run", "list my runs",
+        "fine-tune the bundled model on samples/helpdesk.jsonl", "export the model as onnx", "show the log", "what is lora?",
+        "why is the deployment slow", "restart the run", "delete the run", "evaluate the tuned model", "show me the served files",
+    ],
+)
+def test_other_places_doubts_and_other_requests_are_not_taken(text: str) -> None:
+    assert reads(text) is None
+
+
+@pytest.mark.parametrize(
+    ("tool", "kept"), [("list_deployments", True), ("deploy_inference", False), ("stop_deployment", False), ("redeploy", False)])
+def test_while_only_looking_nothing_is_deployed_or_stopped(tool: str, kept: bool) -> None:
+    move, refusal = Do(tool), Say("only looking")
+    assert guarded(move, True, refusal) == (move if kept else refusal) and guarded(move, False, refusal) == move
+
+
+TOOLS = [{"function": {"name": name}} for name in
+         ("deploy_inference", "redeploy", "list_deployments", "stop_deployment", "cancel_run", "export_model")]
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"), [("deploy it", "deploy_inference"), ("serve the tuned model", "deploy_inference"),
+                       ("stop the deployment", "stop_deployment"), ("what is deployed?", "list_deployments"), ("redeploy", "redeploy")])
+def test_the_assistant_calls_the_tool_and_while_standing_in_only_looks(text: str, tool: str) -> None:
+    assert EmbeddedBrain().decide([HumanMessage(text)], TOOLS) == Do(tool)
+    standing_in = EmbeddedBrain(reading_only=True).decide([HumanMessage(text)], TOOLS)
+    assert standing_in == Do(tool) if tool == "list_deployments" else isinstance(standing_in, Say)
+
+
+RUNNING = {"deployment_id": "4k2j8m9qxz", "state": "running", "url": "http://127.0.0.1:4/v1", "api_key_hint": "…abcd", "tuned": True,
+           "precision": "int8", "expires_at": "2026-12-01T00:00:00Z", "model": "bundled"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "facts", "words"),
+    [
+        ("deploy_inference", RUNNING, ["The tuned model answers at http://127.0.0.1:4/v1", "on this machine only", "…abcd"]),
+        ("redeploy", RUNNING | {"tuned": False}, ["The model bundled answers"]),
+        ("deploy_inference", RUNNING | {"state": "starting"}, ["is starting"]),
+        ("list_deployments", {"deployments": []}, ["Nothing is deployed"]),
+        ("list_deployments", {"deployments": [RUNNING], "orphans": 2}, ["1 deployment: 4k2j8m9qxz is running at", "2 processes"]),
+        ("stop_deployment", {"deployment_id": "4k2j8m9qxz", "state": "stopped"}, ["4k2j8m9qxz is stopped"]),
+    ],
+    ids=["deployed", "untuned", "starting", "none", "one and strays", "stopped"],
+)
+def test_results_are_said_in_words(tool: str, facts: Mapping[str, Any], words: list[str]) -> None:
+    said = DEPLOYMENT_WORDS[tool](facts)
+    assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("failed", "no longer answers (killed)"), ("lost", "no longer answers"), ("stopped", "is stopped")])
+def test_an_end_that_nobody_asked_for_is_said_with_the_way_back(state: str, words: str) -> None:
+    said = say_deployment_notice({"deployment_id": "4k2j8m9qxz", "state": state, "kind": "killed", "run_id": ""})
+    assert words in said and "redeploy" in said
