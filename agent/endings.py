@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from secrets import token_hex
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import select
 
 from agent.door import Door, News
 from agent.events import Event, ToolEnded, ToolStarted
-from agent.notices import Told, add_run_end
+from agent.notices import Kept, Told, end_of_run
 from agent.telling import Telling
 from policies.people import Caller
 from policies.tables import runs
@@ -32,19 +33,27 @@ class Endings:
 
     def _keep(self) -> bool:
         """Every run's own end first, so that a sweep's comes after all of its runs; True when there is something to tell."""
-        news = self._door.toolbox.reconcile()
-        ends = [each for each in news if add_run_end(self._notices, each)]
-        for each in ends:
-            self._keep_sweep(each, str(each.thread))
+        self._door.toolbox.reconcile()
+        mark = self._notices.run_mark()
+        news, newest = self._door.toolbox.run_ends(mark or 0)
+        if mark is None:  # a home that has never looked does not begin with what was long ago
+            self._notices.add_ends((), newest)
+            return False
+        if newest <= mark:
+            return False
+        ends = [kept for each in news if (kept := end_of_run(each)) is not None]
+        sweeps = [kept for each in news if each.thread is not None and (kept := self._end_of_sweep(each, each.thread)) is not None]
+        self._notices.add_ends([*ends, *sweeps], newest)
         return bool(ends)
 
-    def _keep_sweep(self, news: News, thread: str) -> None:
+    def _end_of_sweep(self, news: News, thread: str) -> Kept | None:
         sweep, mates = self._sweep_of(news.run_id)
-        if sweep and mates and all(state in OVER for state in mates.values()):
-            count = sum(state == "finished" for state in mates.values())
-            text = f"The sweep {sweep} has ended: {count} of {len(mates)} runs finished."
-            facts = {"sweep": sweep, "runs": len(mates), "finished": count}
-            self._notices.add(thread, "sweep", text, news.owner, facts, min(mates), f"sweep {sweep}")
+        if not sweep or not mates or not all(state in OVER for state in mates.values()):
+            return None
+        count = sum(state == "finished" for state in mates.values())
+        text = f"The sweep {sweep} has ended: {count} of {len(mates)} runs finished."
+        facts: dict[str, JsonValue] = {"sweep": sweep, "runs": len(mates), "finished": count}
+        return Kept(thread, "sweep", text, news.owner, facts, min(mates), f"sweep {sweep}")
 
     def _sweep_of(self, run_id: str) -> tuple[str, Mapping[str, str]]:
         """The sweep that a run belongs to, and the state of each of its runs; empty for a run of its own."""

@@ -1,13 +1,13 @@
 """Notices: what happened outside a turn, written from the book, kept until the brain has heard it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from pydantic import JsonValue
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from agent.door import News
 from agent.events import Notice
@@ -16,6 +16,8 @@ from policies.book import Book, now_text
 from policies.tables import notices
 from policies.verdict import Answer, ApprovalView
 
+RUN_MARK = "run_mark"
+"""Kind of the one notice without a thread that says up to which change of a run the ends have been told."""
 MARK = "luthier_notice"
 """Name of a notice's message and key of its data: only our code sets it, a person's words never carry it."""
 
@@ -52,6 +54,20 @@ def notice_of(message: AnyMessage) -> Mapping[str, Any] | None:
     return message.additional_kwargs.get(MARK) if isinstance(message, HumanMessage) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One notice before it is in the book."""
+
+    thread: str
+    kind: str
+    text: str
+    person: str
+    facts: Mapping[str, JsonValue]
+    run_id: str | None = None
+    approval_id: str | None = None
+    """What it is about, where a second notice about the same thing would be the same notice."""
+
+
 class NoticeBook:
     """Writes, lists and ticks off notices."""
 
@@ -69,22 +85,22 @@ class NoticeBook:
         approval_id: str | None = None,
     ) -> None:
         """Keep one notice; a second of the same kind about the same approval, or the same sweep, is the same notice."""
-        row = {
-            "thread": thread,
-            "kind": kind,
-            "text": text,
-            "run_id": run_id,
-            "approval_id": approval_id,
-            "created_at": now_text(),
-            "for_brain_json": json.dumps({"person": person, "facts": dict(facts)}),
-        }
+        self._book.write(lambda conn: _keep(conn, Kept(thread, kind, text, person, facts, run_id, approval_id)))
 
-        def write(conn: Any) -> None:
-            if approval_id is not None:
-                same = select(notices.c.id).where(notices.c.approval_id == approval_id, notices.c.kind == kind)
-                if conn.execute(same).first() is not None:
-                    return
-            conn.execute(insert(notices).values(row))
+    def run_mark(self) -> int | None:
+        """The last change of a run that was looked at; None in a home that has never looked."""
+        mark = self._book.read(lambda conn: conn.execute(select(notices.c.text).where(notices.c.kind == RUN_MARK)).scalar())
+        return None if mark is None else int(mark)
+
+    def add_ends(self, kept: Sequence["Kept"], mark: int) -> None:
+        """Keep the notices of ends, and up to where the changes of runs have been looked at, in one step: none is lost or told twice."""
+
+        def write(conn: Connection) -> None:
+            for each in kept:
+                _keep(conn, each)
+            if conn.execute(update(notices).where(notices.c.kind == RUN_MARK).values(text=str(mark))).rowcount == 0:
+                at = now_text()
+                conn.execute(insert(notices).values(thread="", kind=RUN_MARK, text=str(mark), created_at=at, delivered_at=at))
 
         self._book.write(write)
 
@@ -141,10 +157,19 @@ def add_outcome(book: NoticeBook, approval: ApprovalView, answer: Answer | None)
     return True
 
 
-def add_run_end(book: NoticeBook, news: News) -> bool:
-    """Keep the notice of a run's end; True when one was kept."""
+def end_of_run(news: News) -> Kept | None:
+    """The notice of a run's end; None where nothing is to be told, or no thread is there to be told."""
     if news.thread is None or not news.final:
-        return False
+        return None
     facts = {"run_id": news.run_id, "state": news.to_state} | dict(news.for_brain)
-    book.add(news.thread, "run", news.text, news.owner, facts, news.run_id)
-    return True
+    return Kept(news.thread, "run", news.text, news.owner, facts, news.run_id)
+
+
+def _keep(conn: Connection, kept: Kept) -> None:
+    if kept.approval_id is not None:
+        same = select(notices.c.id).where(notices.c.approval_id == kept.approval_id, notices.c.kind == kept.kind)
+        if conn.execute(same).first() is not None:
+            return
+    told = json.dumps({"person": kept.person, "facts": dict(kept.facts)})
+    conn.execute(insert(notices).values(thread=kept.thread, kind=kept.kind, text=kept.text, run_id=kept.run_id,
+                                        approval_id=kept.approval_id, created_at=now_text(), for_brain_json=told))

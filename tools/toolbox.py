@@ -128,6 +128,10 @@ class Toolbox:
         self.previews.tidy()
         return [*self.reconciler.pass_(), *self.deploying.reconciler.pass_()]
 
+    def run_ends(self, after: int) -> tuple[list[RunNews], int]:
+        """The ends of runs beyond entry `after` of the list of changes, and the newest entry's number."""
+        return self.reconciler.ends(after)
+
     def run_view(self, run_id: str) -> RunView | None:
         """One run; None when there is none. Whose it is stands in it: the caller checks."""
         row = self.store.get(run_id) if is_rid(run_id) else None

@@ -16,6 +16,7 @@ from agent.brain.embedded import EmbeddedBrain
 from agent.door import Door
 from agent.events import Event
 from agent.home import HomeLock
+from agent.notices import NoticeBook
 from agent.secrets import SecretStore
 from agent.settings import Settings
 from agent.workshop import Workshop
@@ -160,6 +161,7 @@ class Hands:
         self.catalogue = NoModels()
         self.book = book
         self.news: list[News] = []
+        self.ended: list[News] = []
         self.views = {"0123456789": View(), "foreign000": View("foreign000", owner="bob")}
         self.events: list[dict[str, Any]] = [{"kind": "step", "step": 1}, {"kind": "step", "step": 2}]
         self.small = {
@@ -195,9 +197,14 @@ class Hands:
                  "needs_bytes": 1_800_000_000, "command": "LUTHIER_ACCELERATOR=cpu make run"}]
 
     def reconcile(self) -> Sequence[News]:
-        """What the test put there, once."""
+        """What the test put there becomes changes in the list."""
         told, self.news = self.news, []
+        self.ended += told
         return told
+
+    def run_ends(self, after: int) -> tuple[Sequence[News], int]:
+        """Beyond an entry; a home has had one change before."""
+        return self.ended[max(0, after - 1):], len(self.ended) + 1
 
     def run_view(self, run_id: str, /) -> View | None:
         """One of the test's."""
@@ -243,6 +250,7 @@ class Home:
         self.book = Book.open(path / "book.sqlite")
         self.people = People(self.book)
         self.hands = Hands(self.book)
+        NoticeBook(self.book).add_ends((), 1)  # it has been looked after before
 
     def door(self) -> Door:
         """A door over the same book: a new one stands for a restart."""

@@ -1,13 +1,16 @@
 """A sweep's end: told once, when its last run has ended, with one comparison that every face shows."""
 
+import asyncio
 import json
 
 import pytest
 from pydantic import JsonValue
+from sqlalchemy import select
 
 from agent.events import Notice, ToolEnded, TurnEnded
+from agent.notices import NoticeBook
 from policies.book import now_text
-from policies.tables import runs
+from policies.tables import notices, runs
 from policies.tool import Call, Result, ToolArgs
 from tests.agent.home import Home, News, Small, only
 from tests.agent.test_workshop import until
@@ -58,3 +61,24 @@ async def test_every_face_gets_the_comparison_once_however_often_the_end_is_foun
         ended = only(heard, ToolEnded)
         assert [(each.tool, each.status) for each in ended] == [("compare_runs", "done")] and asked == [["sweep00001"]]
         assert "The best is 0000000002 with lora r 16, 90% exact" in str(heard)
+
+
+async def test_an_end_that_another_process_found_is_told_after_the_next_start_and_only_once(home: Home) -> None:
+    home.hands.ended = [News()]
+    async with home.workshop() as shop:
+        heard = await until(shop.listen("t1"), TurnEnded)
+    assert [each.kind for each in only(heard, Notice)] == ["run"]
+    async with home.workshop():
+        while NoticeBook(home.book).waiting():
+            await asyncio.sleep(0.01)
+    assert [row.kind for row in home.book.read(lambda conn: conn.execute(select(notices)).all())].count("run") == 1
+
+
+async def test_a_home_that_has_never_looked_does_not_begin_with_what_was_long_ago(home: Home) -> None:
+    home.book.write(lambda conn: conn.execute(notices.delete()))
+    home.hands.ended = [News(), News()]
+    async with home.workshop() as shop:
+        while NoticeBook(home.book).run_mark() is None:
+            await asyncio.sleep(0.01)
+        assert shop.pending() == ()
+    assert NoticeBook(home.book).run_mark() == 3 and not NoticeBook(home.book).waiting()

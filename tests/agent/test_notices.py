@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from langchain_core.messages import HumanMessage
 
-from agent.notices import NoticeBook, add_outcome, add_run_end, notice_of
+from agent.notices import NoticeBook, add_outcome, end_of_run, notice_of
 from policies.verdict import Answer, ApprovalView
 from tests.agent.home import CANARY, Home, News
 
@@ -56,8 +56,8 @@ def test_an_end_without_a_deed_is_told_where_it_matters(home: Home, status: str,
 def test_what_belongs_to_no_thread_is_not_told(home: Home) -> None:
     book = NoticeBook(home.book)
     assert not add_outcome(book, replace(APPROVAL, thread=None), DONE)
-    assert not add_run_end(book, News(thread=None))
-    assert not add_run_end(book, News(final=False))
+    assert end_of_run(News(thread=None)) is None
+    assert end_of_run(News(final=False)) is None
 
 
 def test_a_failed_deed_is_told_with_its_remedy(home: Home) -> None:

@@ -112,3 +112,13 @@ def test_a_call_that_breaks_off_before_its_run_is_ready_leaves_nothing_waiting_f
     with pytest.raises(BookBroken), world.reconciler.preparing([new.id]):
         raise BookBroken("Use the book", "it is full.", "Free some space.")
     assert world.store.wanted(new.id).state is RunState.FAILED
+
+
+def test_an_end_stands_in_the_list_of_changes_for_whoever_did_not_hear_of_it(world: RunWorld) -> None:
+    run = world.begin("finishes")
+    told = []
+    while not any(news.final for news in told):
+        told += world.reconciler.pass_()
+    (missed,), newest = world.reconciler.ends(0)
+    assert missed == next(news for news in told if news.final) and missed.run_id == run
+    assert world.reconciler.ends(newest) == ([], newest)

@@ -21,6 +21,8 @@ from policies.tool import Call, Recall
 from tests.tools.fakes_deploy import OWNER, Home
 from tests.tools.fakes_runs import wait_until
 from tests.tools.fakes_serve import listening, loopback, until_free
+from tools.serve.deploy_state import DeployState
+from tools.serve.deploy_store import Planned
 
 pytestmark = pytest.mark.engine
 
@@ -184,6 +186,19 @@ def test_a_stopped_one_is_started_again_and_a_deleted_one_is_not(home: Home, fir
     assert asked.status == "waiting" and asked.approval is not None and asked.approval.effects == ("DESTROY",)
     assert home.call("stop_deployment", deployment_id=ident, delete=True)["state"] == "deleted"
     assert home.ask("redeploy", deployment_id=ident).status == "failed" and not (home.places.home / "deployments" / ident).exists()
+
+
+def test_an_older_revision_left_by_a_killed_server_is_shown_and_goes_with_the_stop(home: Home) -> None:
+    told = home.call("deploy_inference", model="bundled")
+    ident, deploying = str(told["deployment_id"]), home.toolbox.deploying
+    row = deploying.store.wanted(ident)
+    planned = Planned(None, "bundled", row.plan, 3600)
+    after = deploying.store.next_revision(ident, 2, "a call that was killed here", planned)
+    assert home.toolbox.tools["redeploy"].recall("a call that was killed here") is Recall.NOT_STARTED
+    assert after.state is DeployState.STARTING
+    assert [(each["deployment_id"], each["revision"]) for each in home.call("list_deployments")["orphans"]] == [(ident, 1)]
+    assert home.call("stop_deployment", deployment_id=ident)["state"] == "stopped"
+    assert not [each for each in deploying.local.living() if each[0] == ident]
 
 
 def test_a_tuned_model_is_served_beside_its_untuned_one_and_gives_way_to_another_run(home: Home) -> None:

@@ -11,7 +11,7 @@ CASES: dict[str, tuple[dict[str, Any], DeployState, str]] = {
     "no process yet": ({}, DeployState.STARTING, ""),
     "no process for too long": ({"waited_s": 121.0}, DeployState.FAILED, "never begun"),
     "stopped before it began": ({"stop_by": "ann"}, DeployState.STOPPED, "Stopped by ann"),
-    "its folder is gone": ({"folder": False}, DeployState.LOST, "folder is gone"),
+    "its folder is gone": ({"ran": True}, DeployState.LOST, "folder is gone"),
     "loading": ({"lock": "held", "serving": {"state": "loading"}}, DeployState.STARTING, ""),
     "answering": ({"lock": "held", "serving": {"state": "running"}}, DeployState.RUNNING, ""),
     "asked to stop and still there": ({"lock": "held", "serving": {"state": "running"}, "stop_by": "ann"}, DeployState.RUNNING, ""),

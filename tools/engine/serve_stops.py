@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 class StopTexts:
-    """Lets text through up to the first stop text, whichever pieces it comes in."""
+    """Lets text through up to the stop text that is complete first, whichever pieces it comes in."""
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
         self._stops = tuple(stop for stop in stops if stop)
@@ -17,10 +17,10 @@ class StopTexts:
         if self.reached:
             return ""
         text = self._held + piece
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
             self._held, self.reached = "", True
-            return text[: min(found)]
+            return text[: min(found)[1]]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

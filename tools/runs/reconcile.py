@@ -155,6 +155,17 @@ class Reconciler:
             news.append(self._untold.popleft())
         return news
 
+    def ends(self, after: int) -> tuple[list[RunNews], int]:
+        """The ends of runs beyond entry `after` of the book's list of changes, and its newest entry: what a kill kept from being told."""
+        rows, newest = self._store.ends(after)
+        news = []
+        for row, before, state, reason in rows:
+            same = row.state is state  # what the row says of an end is of its last one
+            finding = Finding(state, engine_kind(row.outcome.get("kind"), "") if same else "", reason)
+            result = row.outcome.get("result") if same else None
+            news.append(tell(row, before, finding, result if isinstance(result, Mapping) else {}))
+        return news, newest
+
     def advance(self) -> None:
         """Give the machine to the run whose turn it is, if it is free."""
         for before, after in self._launcher.advance():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from policies import fault
@@ -206,6 +206,19 @@ class RunStore:
         after = self._book.write(write)
         fault.point("runs.state.after")
         return after
+
+    def ends(self, after: int) -> tuple[list[tuple[RunRow, RunState, RunState, str]], int]:
+        """The ends in the list of changes beyond entry `after`, each as (run, state before, end, reason), and the newest entry's number."""
+        changed = select(run_events.c.from_state, run_events.c.to_state, run_events.c.reason.label("said"), runs).join(
+            runs, runs.c.id == run_events.c.run_id).where(run_events.c.id > after).order_by(run_events.c.id)
+
+        def read(db: Connection) -> tuple[list[RowMapping], int]:
+            newest = db.execute(select(func.max(run_events.c.id))).scalar() or 0
+            return list(db.execute(changed).mappings()) if newest > after else [], newest
+
+        found, newest = self._book.read(read)
+        final = [each for each in found if RunState(each["to_state"]) in FINAL]
+        return [(row_of(each), RunState(each["from_state"]), RunState(each["to_state"]), each["said"]) for each in final], newest
 
     def set_outcome(self, run_id: str, outcome: Mapping[str, JsonValue]) -> None:
         """Keep measured scores and the like beside a run, whatever its state."""

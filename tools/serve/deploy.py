@@ -55,7 +55,6 @@ class Deploying:
     def begin(self, row: DeploymentRow, source: Source, call: Call) -> Result:
         """Start the revision's process and wait until it answers, has failed, or takes long. The same call starts nothing twice."""
         try:
-            self.plans.build(source, lambda text: call.report(text, None))
             call.report("Starting the serving program", None)
             self.local.begin(self.plans.spec(dict(row.plan), source, row.id, row.revision, self.local.key_file(row.id)))
         except ToolFailed as error:
@@ -140,6 +139,7 @@ class DeployInference:
         ident = rid_of(f"{call.call_id} deployment")
         source = self._deploying.plans.source(args.run_id, args.model, call.person)
         plan = dict(call.plan) if call.plan.get("names") else self._plan(args, call.person)[1]
+        self._deploying.plans.build(source, lambda text: call.report(text, None))  # before the row: it may take half an hour
         hint = self._deploying.local.make_key(ident)
         row = self._deploying.store.create(ident, call.person, call.thread, call.call_id, planned(source, plan), hint)
         return self._deploying.begin(row, source, call)
@@ -174,9 +174,12 @@ class Redeploy:
             raise ToolFailed(f"Redeploy {row.id}", "It is deleted.", "Deploy anew with deploy_inference.", kind="state")
         plans, run = self._deploying.plans, args.run_id or row.run_id or ""
         source = plans.source(run, "" if run else row.model_id, person)
-        told = self._deploying.local.serving(row.id, row.revision).get("port")
-        port = int(told) if isinstance(told, int) else int(row.plan.get("port") or 0)
-        return source, plans.make(source, plans.hours(args.max_hours), port, args.with_base)
+        told = self._deploying.local.serving(row.id, row.revision)
+        port, held = told.get("port"), told.get("memory_bytes")
+        return source, plans.make(
+            source, plans.hours(args.max_hours), port if isinstance(port, int) else int(row.plan.get("port") or 0), args.with_base,
+            held if isinstance(held, int) and row.alive else 0,
+        )
 
     def perform(self, args: RedeployArgs, call: Call, /) -> Result:
         """End the old process, then begin the new one on its port; the same call does it once."""
@@ -188,6 +191,7 @@ class Redeploy:
         else:
             source, made = self._plan(args, row, call.person)
             plan = dict(call.plan) if call.plan.get("names") else made
+            self._deploying.plans.build(source, lambda text: call.report(text, None))
             before, after = row.revision, store.next_revision(row.id, row.revision + 1, call.call_id, planned(source, plan))
         call.report("Ending the old process", None)
         end_process(local, after.id, before, call.person)

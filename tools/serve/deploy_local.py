@@ -97,16 +97,15 @@ class LocalDeployments:
         return ToolFailed("Start the serving program", f"It could not be started: {because}.",
                           f"Its log is {folder / 'log.txt'}; `python -m ui doctor` checks the installation.", kind="start")
 
-    def traces(self, ident: str, revision: int, stop_by: str = "", waited_s: float = 0.0) -> Traces:
+    def traces(self, ident: str, revision: int, stop_by: str = "", waited_s: float = 0.0, ran: bool = False) -> Traces:
         """What the folder of a revision shows. The lock is read first: what was written before it was let go is then there."""
         folder = self.folder(ident, revision)
         lock = lock_state(folder / LOCK)
         asked = read_json(folder / STOP) or {}
         holder = read_json(folder / LOCK) or {}
         return Traces(
-            folder=folder.is_dir(), lock=lock, serving=read_json(folder / SERVING),
-            exit=None if lock == "held" else read_json(folder / EXIT), same_boot=holder.get("boot") == boot_id(),
-            stop_by=str(asked.get("by") or stop_by), waited_s=waited_s,
+            lock=lock, serving=read_json(folder / SERVING), exit=None if lock == "held" else read_json(folder / EXIT),
+            same_boot=holder.get("boot") == boot_id(), stop_by=str(asked.get("by") or stop_by), waited_s=waited_s, ran=ran,
         )
 
     def serving(self, ident: str, revision: int) -> dict[str, Any]:

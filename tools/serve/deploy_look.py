@@ -50,7 +50,7 @@ class ListDeployments:
         strays: list[JsonValue] = [
             {"deployment_id": ident, "revision": revision, "pid": told.get("pid"), "port": told.get("port"),
              "note": f"Not in the book. If it is not wanted, end it with `kill {told.get('pid')}`."}
-            for ident, revision, told in local.living() if (row := store.get(ident)) is None or row.revision < revision
+            for ident, revision, told in local.living() if (row := store.get(ident)) is None or row.revision != revision or not row.alive
         ]
         brain: list[JsonValue] = [brain_facts(row) for row in rows]
         return Result({"deployments": shown, "orphans": strays}, {"deployments": brain, "orphans": len(strays)})
@@ -91,7 +91,10 @@ class StopDeployment:
         if row.alive:
             store.ask_to_stop(row, call.person)
             end_process(local, row.id, row.revision, call.person)
-            row = self._deploying.reconciler.settle(store.wanted(row.id))
+        for ident, revision, _ in local.living():  # an older revision, should Luthier have been killed while it was replaced
+            if ident == row.id:
+                end_process(local, ident, revision, call.person)
+        row = self._deploying.reconciler.settle(store.wanted(row.id))
         if args.delete and not row.alive and row.state is not DeployState.DELETED:
             local.delete(row.id)
             row = store.set_state(row, DeployState.DELETED, f"Deleted by {call.person}.") or store.wanted(row.id)

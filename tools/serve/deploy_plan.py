@@ -81,8 +81,8 @@ class DeployPlans:
                              f"Ask for {longest} hours or less; limits.toml, hours.endpoint, is the owner's to change.", kind="limit")
         return longest if wanted is None else wanted
 
-    def make(self, source: Source, hours: int, port: int, with_base: bool) -> dict[str, JsonValue]:
-        """The plan as data. ToolFailed when memory is short now."""
+    def make(self, source: Source, hours: int, port: int, with_base: bool, freed_bytes: int = 0) -> dict[str, JsonValue]:
+        """The plan as data. ToolFailed when memory is short now; `freed_bytes` are given back before it begins."""
         names, size = [source.tuned_name], self._size(source)
         base = self._base_of(source) if with_base and source.run is not None else None
         if base is not None:
@@ -90,7 +90,7 @@ class DeployPlans:
             size += _bytes(base)
         limits = ServeLimits()
         memory = PROGRAM_BYTES + size + limits.at_once * ANSWER_BYTES
-        free = self._machine().memory.available_bytes
+        free = self._machine().memory.available_bytes + freed_bytes
         if memory > free:
             raise ToolFailed("Deploy a model", f"It needs about {gib(memory)} of memory; {gib(free)} are free.",
                              "Close other programs, stop another deployment, or leave the untuned model out (with_base=false).",

@@ -23,7 +23,8 @@ class DeployReconciler:
         """Bring one row up to date; the row as it is then. What changed is told by the next pass."""
         if not row.alive:
             return row
-        traces = self._local.traces(row.id, row.revision, row.stop_by, self._waited_s(row))
+        ran = row.state is DeployState.RUNNING
+        traces = self._local.traces(row.id, row.revision, row.stop_by, self._waited_s(row), ran)
         if traces.lock == "held" and traces.stop_by:
             self._local.press(row.id, row.revision)
         became = what_became(traces)

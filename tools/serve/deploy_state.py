@@ -31,7 +31,6 @@ START_S = 120.0
 class Traces:
     """What a deployment's folder shows of its current revision."""
 
-    folder: bool = True
     lock: LockState = "absent"
     serving: Mapping[str, Any] | None = None
     exit: Mapping[str, Any] | None = None
@@ -39,7 +38,9 @@ class Traces:
     stop_by: str = ""
     """Who asked for its end; empty when nobody did."""
     waited_s: float = 0.0
-    """Seconds since the book has it, while its lock is absent."""
+    """Seconds since its last change in the book."""
+    ran: bool = False
+    """The book has seen it running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def what_became(traces: Traces) -> Became:
         case "absent":
             if traces.stop_by:
                 return Became(DeployState.STOPPED, _stopped(traces.stop_by, "stop"), "stop")
-            if not traces.folder:
+            if traces.ran:
                 return Became(DeployState.LOST, "Its folder is gone. Deploy it again.", "folder")
             if traces.waited_s > START_S:
                 return Became(DeployState.FAILED, "Its process was never begun. Deploy it again.", "start")
