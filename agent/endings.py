@@ -33,18 +33,20 @@ class Endings:
 
     def _keep(self) -> bool:
         """Every run's own end first, so that a sweep's comes after all of its runs; True when there is something to tell."""
-        self._door.toolbox.reconcile()
+        seen = self._door.toolbox.reconcile()
+        # Of runs the book's own list tells; what is no run's (a deployment's end) has only this word of it.
+        other = [kept for each in seen if not each.run_id and (kept := end_of_run(each)) is not None]
         mark = self._notices.run_mark()
         news, newest = self._door.toolbox.run_ends(mark or 0)
         if mark is None:  # a home that has never looked does not begin with what was long ago
-            self._notices.add_ends((), newest)
-            return False
-        if newest <= mark:
+            self._notices.add_ends(other, newest)
+            return bool(other)
+        if newest <= mark and not other:
             return False
         ends = [kept for each in news if (kept := end_of_run(each)) is not None]
         sweeps = [kept for each in news if each.thread is not None and (kept := self._end_of_sweep(each, each.thread)) is not None]
-        self._notices.add_ends([*ends, *sweeps], newest)
-        return bool(ends)
+        self._notices.add_ends([*other, *ends, *sweeps], newest)
+        return bool(other or ends)
 
     def _end_of_sweep(self, news: News, thread: str) -> Kept | None:
         sweep, mates = self._sweep_of(news.run_id)

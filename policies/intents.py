@@ -91,7 +91,8 @@ class Intents:
         record = draft.record(
             "decision", "denied" if refused else "failed", args=draft.args, policy_hash=self.policy.hash, decision="deny",
             rules=verdict.rules if verdict else (), errors=verdict.errors if verdict else (), error_class=error or None,
-            status="denied" if refused else "error", detail={"reason": answer.reason},
+            # What a model, an engine or a cloud said of it is for people alone, and then the brain's side has the reason without it.
+            status="denied" if refused else "error", detail={"reason": answer.for_brain.get("reason", answer.reason)},
         )
         self.log.append(conn, record)
         if keep:

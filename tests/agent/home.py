@@ -199,7 +199,7 @@ class Hands:
     def reconcile(self) -> Sequence[News]:
         """What the test put there becomes changes in the list."""
         told, self.news = self.news, []
-        self.ended += told
+        self.ended += [each for each in told if each.run_id]  # the list has the changes of runs alone
         return told
 
     def run_ends(self, after: int) -> tuple[Sequence[News], int]:

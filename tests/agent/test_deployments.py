@@ -10,6 +10,9 @@ from agent.brain.deployments import DEPLOYMENT_WORDS, guarded, read_deploying, s
 from agent.brain.embedded import EmbeddedBrain
 from agent.brain.moves import Do, Say
 from agent.brain.slots import read_slots
+from agent.events import Notice, TurnEnded
+from tests.agent.home import Home, News, only
+from tests.agent.test_workshop import until
 
 
 def reads(text: str) -> Do | None:
@@ -68,6 +71,15 @@ def test_the_assistant_calls_the_tool_and_while_standing_in_only_looks(text: str
     assert EmbeddedBrain().decide([HumanMessage(text)], TOOLS) == Do(tool)
     standing_in = EmbeddedBrain(reading_only=True).decide([HumanMessage(text)], TOOLS)
     assert standing_in == Do(tool) if tool == "list_deployments" else isinstance(standing_in, Say)
+
+
+async def test_the_end_of_a_deployment_is_told_in_its_thread_once(home: Home) -> None:
+    facts: dict[str, Any] = {"deployment_id": "4k2j8m9qxz", "state": "failed", "kind": "killed"}
+    home.hands.news = [News("", to_state="failed", text="Deployment 4k2j8m9qxz has failed. It was killed.", for_brain=facts)]
+    async with home.workshop() as shop:
+        heard = await until(shop.listen("t1"), TurnEnded)
+    assert [each.text for each in only(heard, Notice)] == ["Deployment 4k2j8m9qxz has failed. It was killed."]
+    assert "Deployment 4k2j8m9qxz no longer answers (killed)" in str(heard)
 
 
 RUNNING = {"deployment_id": "4k2j8m9qxz", "state": "running", "url": "http://127.0.0.1:4/v1", "api_key_hint": "…abcd", "tuned": True,

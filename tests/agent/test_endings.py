@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 from pydantic import JsonValue
@@ -22,6 +23,13 @@ class Asked(ToolArgs):
     """Which runs are compared."""
 
     run_ids: list[str]
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    """Look again and again; the test's own time limit ends it."""
+    if not true():
+        await asyncio.sleep(0.01)
+        await eventually(true)
 
 
 def sweep(home: Home, *states: str) -> None:
@@ -69,8 +77,7 @@ async def test_an_end_that_another_process_found_is_told_after_the_next_start_an
         heard = await until(shop.listen("t1"), TurnEnded)
     assert [each.kind for each in only(heard, Notice)] == ["run"]
     async with home.workshop():
-        while NoticeBook(home.book).waiting():
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not NoticeBook(home.book).waiting())
     assert [row.kind for row in home.book.read(lambda conn: conn.execute(select(notices)).all())].count("run") == 1
 
 
@@ -78,7 +85,6 @@ async def test_a_home_that_has_never_looked_does_not_begin_with_what_was_long_ag
     home.book.write(lambda conn: conn.execute(notices.delete()))
     home.hands.ended = [News(), News()]
     async with home.workshop() as shop:
-        while NoticeBook(home.book).run_mark() is None:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: NoticeBook(home.book).run_mark() is not None)
         assert shop.pending() == ()
     assert NoticeBook(home.book).run_mark() == 3 and not NoticeBook(home.book).waiting()

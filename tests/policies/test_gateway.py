@@ -114,11 +114,21 @@ async def test_a_tool_that_cannot_do_it_says_why_and_what_next(home: Home) -> No
     assert home.intact()
 
 
-def failing_before(what: str) -> Any:
+def failing_before(what: str, heard: str = "") -> Any:
     """A proposal that the tool refuses."""
     def before(args: FakeArgs) -> None:
-        raise ToolFailed(what, "it is empty.", "Write rows.")
+        raise ToolFailed(what, "it is empty.", "Write rows.", heard=heard)
     return before
+
+
+@pytest.mark.parametrize("hook", [
+    {"before": failing_before("Read x", "canary words")},
+    {"deed": failing(ToolFailed("Read x", "it is empty.", "Write rows.", heard="canary words"))},
+], ids=["before it began", "while it worked"])
+async def test_what_somebody_else_said_of_a_failure_is_for_people_alone(home: Home, hook: dict[str, Any]) -> None:
+    answer = await home.gateway({"look": reading(**hook)}).call("look", {}, OWNER)
+    assert "canary words" in answer.reason
+    assert "canary" not in str(answer.for_brain) and "canary" not in str(home.records())
 
 
 async def test_a_bug_is_told_by_its_id_and_logged_without_secrets(home: Home, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from ui.security import BODY_MAX, Guard, own_origins
@@ -143,3 +144,24 @@ async def test_a_page_comes_with_the_hashes_of_its_own_scripts_and_no_foreign_ad
 
 async def test_every_other_answer_has_a_policy_too(web: Watched):
     assert "script-src 'self'" in (await web.client.get("/x")).headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["who asked has left", "who asked is waiting"])
+async def test_an_answer_that_never_began_is_an_error_only_while_somebody_waits_for_it(left: bool):
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise RuntimeError("No response returned.")
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"} if left else {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    guard = Guard(silent, origins=own_origins("127.0.0.1", 8000, ""), https=False, is_revoked=lambda _: False, revoke=lambda _: None)
+    scope = {"type": "http", "method": "GET", "path": "/runs", "headers": [(b"host", b"127.0.0.1:8000")], "client": ("127.0.0.1", 1)}
+    if left:
+        await guard(scope, receive, send)
+    else:
+        with pytest.raises(RuntimeError, match="No response"):
+            await guard(scope, receive, send)
