@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from agent import notifying
@@ -55,9 +56,7 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         "secrets": {"where": door.secrets.where, "names": list(door.secrets.list())},
         "accelerator": places.accelerator,
         "engine_python": str(places.engine_python),
-        "environments": [
-            f"{each['name']}: {'there' if each['there'] else 'not there'}, {each['bytes'] / 1e9:.1f} GB" for each in environments
-        ],
+        "environments": [_environment(each) for each in environments],
         "solo": door.people.solo(),
         "solo_note": "One person lives here: they may approve their own proposals."
         if door.people.solo()
@@ -69,3 +68,11 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         "disk_free_bytes": free,
         "tools": sorted(door.toolbox.tools),
     }
+
+
+def _environment(each: Mapping[str, Any]) -> str:
+    """One training environment: how big it is, or how big it would be and what makes it."""
+    if each["there"]:
+        return f"{each['name']}: there, {each['bytes'] / 1e9:.1f} GB"
+    size = f", needs {each['needs_bytes'] / 1e9:.1f} GB" if each["needs_bytes"] else ""
+    return f"{each['name']}: not there{size}: `{each['command']}` makes it"

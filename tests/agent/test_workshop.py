@@ -289,7 +289,8 @@ async def test_the_badge_and_the_doctor_say_who_thinks_and_what_is_missing(home:
     assert facts["brain"] == "test"
     missing = {"what": "The training environment .engine-cpu: It has not been made. It needs 1.8 GB.",
                "remedy": "Run `LUTHIER_ACCELERATOR=cpu make run`."}
-    assert missing in facts["problems"] and facts["environments"] == [".engine-cpu: not there, 0.0 GB"]
+    assert missing in facts["problems"] and facts["environments"] == [
+        ".engine-cpu: not there, needs 1.8 GB: `LUTHIER_ACCELERATOR=cpu make run` makes it"]
     assert facts["policy"]["source"].endswith("policies") and len(facts["policy"]["hash"]) == 64 and facts["policy"]["alarm"] == ""
     assert facts["record"]["records"] >= 1 and facts["record"]["key_id"]
 
