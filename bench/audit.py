@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.figure import Figure, median, show
+from policies.audit.journal import Journal
 from policies.audit.record import Record
 from policies.book import BATCH
 from tests.hammer import blank, fill, verified
@@ -98,7 +99,8 @@ def append_pace(folder: Path) -> list[Figure]:
         single.append(time.perf_counter() - began)
     os.close(handle)
     began = time.perf_counter()
-    for done in [log.book.submit(lambda conn: log.log.append(conn, RECORD)) for _ in range(GROUPED)]:
+    journal = Journal(log.book, log.log)
+    for done in [journal.add(RECORD) for _ in range(GROUPED)]:
         done.result()
     grouped, alone = GROUPED / (time.perf_counter() - began), SINGLE / sum(single)
     log.book.close()

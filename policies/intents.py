@@ -156,9 +156,9 @@ class Intents:
         detail = {"on_disk": new.hash}
         self.log.append(conn, Record("policy", "not_loaded", caller, policy_hash=self.policy.hash, errors=(new.alarm,), detail=detail))
 
-    def note(self, conn: Connection, kind: Literal["auth", "admin"], event: str, caller: Caller, detail: Mapping[str, Any]) -> int:
+    def note(self, kind: Literal["auth", "admin"], event: str, caller: Caller, detail: Mapping[str, Any]) -> Record:
         """A login, a link, a changed person, a stored secret's name: what is no call and still belongs into the log."""
-        return self.log.append(conn, Record(kind, event, caller, policy_hash=self.policy.hash, detail=detail))
+        return Record(kind, event, caller, policy_hash=self.policy.hash, detail=detail)
 
 
 def draft_of(row: Row[Any], proposal: Mapping[str, Any]) -> Draft:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from policies.admission import Admission, Defaults
 from policies.approvals import Approvals, Step
+from policies.audit.journal import Journal
 from policies.audit.keys import KeyRing, KeyTrouble
 from policies.audit.log import AuditLog
 from policies.audit.record import AgentFacts
@@ -46,6 +47,7 @@ class Keeper(ABC):
         self._book, self._clock = book, clock
         home = book.home_id()
         self._log = AuditLog(home, agent, keys, policy.limits.audit.checkpoint_records)
+        self._journal = Journal(book, self._log)
         self._watchers = Watchers()
         hands = worker or Worker(policy.limits.calls.at_once)
 
@@ -136,7 +138,7 @@ class Keeper(ABC):
 
     async def note(self, kind: Literal["auth", "admin"], event: str, caller: Caller, detail: Mapping[str, Any] | None = None) -> None:
         """Record what is no call: a login, a link, a changed person, the name of a stored secret."""
-        await self._book.awrite(lambda conn: self._intents.note(conn, kind, event, caller, detail or {}))
+        await self._journal.add(self._intents.note(kind, event, caller, detail or {})).done()
 
     @abstractmethod
     async def call(self, tool: str, raw: Mapping[str, Any], caller: Caller, key: str = "", report: Report | None = None) -> Answer:

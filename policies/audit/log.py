@@ -2,7 +2,9 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -37,27 +39,38 @@ class AuditLog:
 
     def append(self, conn: Connection, record: Record) -> int:
         """Add one record in the open transaction and return its number. If this raises, the effect must not happen."""
+        return self.extend(conn, (record,))[0]
+
+    def extend(self, conn: Connection, records: Sequence[Record]) -> list[int]:
+        """Add records in the open transaction and return their numbers. If this raises, none of them may be committed."""
         signer, moment = self.signer, datetime.now(UTC)
         key = None
         if signer is not None:
             self.settle(conn, quick=True)
             key = signer.id_of(signer.key(conn))
-        raw = driver(conn)
         seq, prev, signed = self._end(conn)
-        seq += 1
-        promise = None
-        if record.args is not None:
-            salt, original = secrets.token_bytes(32), canonical(dict(record.args))
-            promise = commit(salt, original)
-            raw.execute(_ADD_ORIGINAL, (seq, salt, original))
-        stored = canonical(record.shape(seq, now_text(moment), self.origin, prev, promise, key, self.agent), floats=False)
-        digest = hashlib.sha256(stored).hexdigest()
-        raw.execute(_ADD, (seq, digest, record.kind, record.call_id, stored))
-        if signer is not None:
-            signer.add(seq, digest, stored)
+        at, numbers, rows = now_text(moment), list[int](), list[tuple[Any, ...]]()
+        for record in records:
+            seq += 1
+            promise = None
+            if record.args is not None:
+                salt, original = secrets.token_bytes(32), canonical(dict(record.args))
+                promise = commit(salt, original)
+                driver(conn).execute(_ADD_ORIGINAL, (seq, salt, original))
+            stored = canonical(record.shape(seq, at, self.origin, prev, promise, key, self.agent), floats=False)
+            prev = hashlib.sha256(stored).hexdigest()
+            rows.append((seq, prev, record.kind, record.call_id, stored))
+            numbers.append(seq)
+            if signer is None:
+                continue
+            signer.add(seq, prev, stored)
             if seq - signed >= self.every:
+                driver(conn).executemany(_ADD, rows)
+                rows.clear()
                 self._sign(conn, signer, moment)
-        return seq
+                seq, prev, signed = self._end(conn)  # a refusal is a record, too
+        driver(conn).executemany(_ADD, rows)
+        return numbers
 
     def seal(self, conn: Connection, now: datetime, *, after_s: float = 0) -> bytes | None:
         """Sign what came since the last checkpoint, if that is older than `after_s` seconds; None when nothing was signed."""

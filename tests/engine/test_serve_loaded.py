@@ -78,7 +78,7 @@ def write_adapter(adapter: Path, out: Path) -> Path:
     file.set_adapter_version(1)
     file.set_model_version(1)
     file.set_parameters(found)
-    file.export_adapter(str(out))
+    file.export_adapter(str(out))  # pyright: ignore[reportArgumentType] - it says PathLike and takes text alone
     return out
 
 
