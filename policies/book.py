@@ -3,10 +3,8 @@
 import asyncio
 import os
 import queue
-import re
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -14,15 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.exc import DatabaseError
 
+from policies.schema import SchemaNewer, migrate
 from policies.tables import meta
 
 T = TypeVar("T")
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MS, BATCH = 5000, 64
+_TURN = "luthier_turn"
 _SQL = (DatabaseError, sqlite3.DatabaseError)
 
 
@@ -77,8 +76,14 @@ class Book:
             ) from error
         writer, reader = _engine(path, "BEGIN IMMEDIATE", writable=True), _engine(path, "BEGIN", writable=False)
         try:
-            _migrate(writer, path)
-        except (*_SQL, BookBroken) as error:
+            migrate(writer)
+        except SchemaNewer as newer:
+            writer.dispose()
+            raise BookBroken(
+                f"Open the book {path}", f"its schema {newer.found} is newer than this program knows ({newer.known}).",
+                "Use the newer Luthier that wrote it, or another LUTHIER_HOME.",
+            ) from newer
+        except _SQL as error:
             writer.dispose()
             raise _translate(error, path) from error.__cause__
         return cls(path, writer, reader)
@@ -168,9 +173,16 @@ class Book:
         self._held_by = threading.get_ident()
         try:
             conn = self._open = self._open or self._writer.connect()
-            with conn.begin():
+            raw = driver(conn)
+            raw.execute("BEGIN IMMEDIATE")  # SQLAlchemy joins at the first statement that goes through it; many need none
+            conn.info[_TURN] = object()
+            try:
                 for item in batch:
                     ends.append(_attempt(conn, item, self.path, alone=len(batch) == 1))
+                (conn if conn.in_transaction() else raw).commit()
+            except BaseException:
+                (conn if conn.in_transaction() else raw).rollback()
+                raise
         except _Undone as undone:
             batch[0].future.set_exception(undone.cause)
         except BaseException as error:  # the commit failed: nobody may believe in it
@@ -222,6 +234,11 @@ def _attempt(conn: Connection, item: _Item, path: Path, *, alone: bool) -> Calla
     return lambda: item.future.set_result(value)
 
 
+def turn_of(conn: Connection) -> object:
+    """What tells one transaction of the book's writer from another."""
+    return conn.info.get(_TURN)
+
+
 def driver(conn: Connection) -> Any:
     """The driver's own connection: for the few statements that are sent so often that their wrapping would be felt."""
     return conn.connection.driver_connection
@@ -240,45 +257,16 @@ def _engine(path: Path, begin: str, *, writable: bool) -> Engine:
         if writable:
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")
-            cursor.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MB: fewer commits that wait for the whole file
         else:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
-        driver(conn).execute(begin)
+        if not driver(conn).in_transaction:
+            driver(conn).execute(begin)
 
     return engine
-
-
-def revisions() -> list[str]:
-    """The schema revisions this program knows, oldest first, by the names of their files."""
-    found = (re.match(r"(\d{4})_\w+\.py$", one.name) for one in (MIGRATIONS / "versions").iterdir())
-    return sorted(one.group(1) for one in found if one)
-
-
-def _migrate(engine: Engine, path: Path) -> None:
-    known = revisions()
-    with engine.connect() as conn, conn.begin():
-        current = None
-        if inspect(conn).has_table("alembic_version"):
-            current = conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-        if current == known[-1]:
-            return
-        if current is not None and current not in known:
-            raise BookBroken(
-                f"Open the book {path}", f"its schema {current} is newer than this program knows ({known[-1]}).",
-                "Use the newer Luthier that wrote it, or another LUTHIER_HOME.",
-            )
-        from alembic import command  # only when there is something to do: an up-to-date start stays quick and small
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = conn
-        command.upgrade(config, "head")
-        conn.execute(meta.insert().prefix_with("OR IGNORE").values(key="home", value=uuid.uuid4().hex))
 
 
 def _translate(error: BaseException, path: Path) -> BaseException:

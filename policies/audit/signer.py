@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Transaction, func, select
+from sqlalchemy import Connection, func, select
 
 from policies.audit.checkpoint import BadNote, Checkpoint, open_note, sign_note, split_note
 from policies.audit.keys import Key, KeyRing, KeyTrouble, key_id
 from policies.audit.merkle import fold, grow, leaf
-from policies.book import driver, now_text
+from policies.book import driver, now_text, turn_of
 from policies.tables import audit, audit_checkpoints
 
 # Text for the driver itself, as in the log: a signature comes with every hundredth append.
 _LAST = "SELECT size, root, key_id, note, frontier, at FROM audit_checkpoints WHERE size < ? ORDER BY size DESC LIMIT 1"
 _ROOT = "SELECT root FROM audit_checkpoints WHERE size = ?"
 _ADD = "INSERT INTO audit_checkpoints (size, root, key_id, note, frontier, at) VALUES (?, ?, ?, ?, ?, ?)"
+_TOGETHER = "SELECT max(seq), group_concat(hash, '') FROM (SELECT seq, hash FROM audit WHERE seq > ? ORDER BY seq)"
+"""In one text, for which nothing is made in Python a hundred times; should SQLite join in another order, each is looked at."""
 _HASHES = "SELECT seq, hash FROM audit WHERE seq > ? ORDER BY seq"
 _RECORD = "SELECT record FROM audit WHERE seq = ?"
 
@@ -52,7 +54,7 @@ class Signer:
         """Why nothing is signed any more; empty while all is well. Only a new start tries again."""
         self.untold = ""
         """The code of a refusal that the log does not name yet."""
-        self._seen: Transaction | None = None
+        self._seen: object = None
         self._stale, self._started = True, False
         self._mine, self._size = (b"", b""), 0
         """The last note that this process signed, and its frontier: what the book holds unchanged needs no second look."""
@@ -72,7 +74,7 @@ class Signer:
         """
         if quick and self._started and self.keys.following is None:
             return
-        now = conn.get_transaction()
+        now = turn_of(conn)
         if now is self._seen:
             return
         self._seen = now
@@ -116,18 +118,19 @@ class Signer:
         """Sign everything there is; None when nothing is new. Raises Refused when it does not follow from what was signed."""
         last = last_checkpoint(conn)
         self._check(conn, last)
-        rows = driver(conn).execute(_HASHES, (0 if last is None else last.size,)).fetchall()
-        if not rows:
+        signed = 0 if last is None else last.size
+        size, hashes = driver(conn).execute(_TOGETHER, (signed,)).fetchone()
+        if size is None:
             return None
-        frontier, size = self._frontier, rows[-1][0]
-        if frontier is None or not _same(last, self._mine) or [(seq, one[0]) for seq, one in self._leaves.items()] != rows:
-            frontier = self._grown(conn, last, rows)
+        frontier, mine = self._frontier, "".join([digest for digest, _ in self._leaves.values()])
+        if frontier is None or self._size != size or not _same(last, self._mine) or mine != hashes:
+            frontier = self._grown(conn, last, driver(conn).execute(_HASHES, (signed,)).fetchall())
         found, key = Checkpoint(self.origin, size, fold(frontier)), self.key(conn)
         note, peaks = sign_note(found.text(), key, self.origin), b"".join(frontier)
         driver(conn).execute(_ADD, (size, found.root.hex(), self.id_of(key), note, peaks, now_text(now)))
         self._stale, self._mine, self._frontier, self._size = True, (note, peaks), frontier, size
         self._leaves.clear()
-        self._seen = conn.get_transaction()  # what this transaction signs may still be rolled back: only a later one keeps it outside
+        self._seen = turn_of(conn)  # what this transaction signs may still be rolled back: only a later one keeps it outside
         return note
 
     def add(self, seq: int, digest: str, record: bytes) -> None:
@@ -152,6 +155,8 @@ class Signer:
         return frontier
 
     def _check(self, conn: Connection, last: Signed | None) -> None:
+        if last is not None and _same(last, self._mine):
+            return  # what this process signed last stands in the book: it was held against the one outside before
         kept = self.keys.remembered()
         if kept is not None:
             if self._known is None or self._known[0] != kept:
@@ -163,7 +168,7 @@ class Signer:
                     f"The book does not hold the checkpoint over {known.size} records that {self.keys.folder / 'last.checkpoint'} "
                     f"keeps: it is an older copy, or it was changed. Run `python -m ui audit verify`; after restoring a backup on "
                     f"purpose, move that file away and start again."))
-        if last is None or _same(last, self._mine):
+        if last is None:
             return
         keys = {self.id_of(key): key.public for key in (self.keys.current, self.keys.following) if key is not None}
         try:

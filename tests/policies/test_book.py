@@ -20,7 +20,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.exc import IntegrityError
 
-from policies.book import MIGRATIONS, Book, BookBroken, BookBusy, now_text, revisions
+from policies.book import Book, BookBroken, BookBusy, now_text
+from policies.schema import MIGRATIONS, revisions
 from policies.tables import audit, meta, metadata
 from tests.faults.proof import proves
 from tests.policies.home import Home
