@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -79,10 +80,7 @@ class Book:
             migrate(writer)
         except SchemaNewer as newer:
             writer.dispose()
-            raise BookBroken(
-                f"Open the book {path}", f"its schema {newer.found} is newer than this program knows ({newer.known}).",
-                "Use the newer Luthier that wrote it, or another LUTHIER_HOME.",
-            ) from newer
+            raise BookBroken(f"Open the book {path}", newer.because, newer.try_next) from newer
         except _SQL as error:
             writer.dispose()
             raise _translate(error, path) from error.__cause__
@@ -99,11 +97,9 @@ class Book:
         try:  # nobody writes: two changes of thread would cost as much as the commit
             if self._closed:
                 raise _closed()
-            item = _Item(fn, Future())
-            self._commit([item])
+            return self._at_once(fn)
         finally:
             self._pen.release()
-        return item.future.result()
 
     async def awrite(self, fn: Callable[[Connection], T]) -> T:
         """As `write`, without blocking the event loop; a cancelled caller does not undo the write."""
@@ -165,36 +161,58 @@ class Book:
         if self._held_by == threading.get_ident():
             raise RuntimeError("A write inside a write would wait for itself: use the connection at hand.")
 
-    def _commit(self, batch: list[_Item]) -> None:
-        """One transaction for all; who calls holds the pen."""
-        if not batch:
-            return
-        ends: list[Callable[[], None]] = []
+    def _at_once(self, fn: Callable[[Connection], T]) -> T:
+        """One write in a transaction of its own; who calls holds the pen."""
         self._held_by = threading.get_ident()
         try:
-            conn = self._open = self._open or self._writer.connect()
-            raw = driver(conn)
-            raw.execute("BEGIN IMMEDIATE")  # SQLAlchemy joins at the first statement that goes through it; many need none
-            conn.info[_TURN] = object()
+            conn = self._begin()
             try:
-                for item in batch:
-                    ends.append(_attempt(conn, item, self.path, alone=len(batch) == 1))
-                (conn if conn.in_transaction() else raw).commit()
-            except BaseException:
-                (conn if conn.in_transaction() else raw).rollback()
-                raise
-        except _Undone as undone:
-            batch[0].future.set_exception(undone.cause)
+                value = fn(conn)
+            except BaseException as error:
+                _end(conn, commit=False)
+                failed = _translate(error, self.path)
+            else:
+                _end(conn, commit=True)
+                return value
         except BaseException as error:  # the commit failed: nobody may believe in it
             self._let_go()
-            known = _translate(error, self.path)
-            for item in batch:
-                item.future.set_exception(known)
-        else:
-            for end in ends:
+            raise _translate(error, self.path) from error
+        finally:
+            self._held_by = 0
+        raise failed
+
+    def _commit(self, batch: list[_Item]) -> None:
+        """One transaction for all, and a savepoint for each; who calls holds the pen."""
+        if not batch:
+            return
+        self._held_by = threading.get_ident()
+        try:
+            for end in self._written(batch):
                 end()
         finally:
             self._held_by = 0
+
+    def _written(self, batch: list[_Item]) -> list[Callable[[], None]]:
+        """What ends each write, once it is on disk or cannot get there."""
+        try:
+            conn = self._begin()
+            try:
+                ends = [_attempt(conn, item, self.path) for item in batch]
+            except BaseException:
+                _end(conn, commit=False)
+                raise
+            _end(conn, commit=True)
+            return ends
+        except BaseException as error:
+            self._let_go()
+            known = _translate(error, self.path)
+            return [partial(item.future.set_exception, known) for item in batch]
+
+    def _begin(self) -> Connection:
+        conn = self._open = self._open or self._writer.connect()
+        driver(conn).execute("BEGIN IMMEDIATE")  # SQLAlchemy joins at the first statement that goes through it; many need none
+        conn.info[_TURN] = object()
+        return conn
 
     def _let_go(self) -> None:
         """Close the writer's connection; the next write opens another, whatever state this one was left in."""
@@ -205,33 +223,26 @@ class Book:
                 conn.close()
 
 
-class _Undone(Exception):
-    """The one write of a transaction raised: all of it is rolled back."""
-
-    def __init__(self, cause: BaseException) -> None:
-        self.cause = cause
-
-
 def _closed() -> BookBroken:
     return BookBroken("Write to the book", "it is closed.", "Open it again.")
 
 
-def _attempt(conn: Connection, item: _Item, path: Path, *, alone: bool) -> Callable[[], None]:
+def _attempt(conn: Connection, item: _Item, path: Path) -> Callable[[], None]:
     raw = driver(conn)
-    if not alone:
-        raw.execute("SAVEPOINT item")  # a nested transaction of SQLAlchemy does the same in ten times the time
+    raw.execute("SAVEPOINT item")  # a nested transaction of SQLAlchemy does the same in ten times the time
     try:
         value = item.fn(conn)
     except BaseException as error:
-        failed = _translate(error, path)
-        if alone:
-            raise _Undone(failed) from None
         raw.execute("ROLLBACK TO item")
         raw.execute("RELEASE item")
-        return lambda: item.future.set_exception(failed)
-    if not alone:
-        raw.execute("RELEASE item")
-    return lambda: item.future.set_result(value)
+        return partial(item.future.set_exception, _translate(error, path))
+    raw.execute("RELEASE item")
+    return partial(item.future.set_result, value)
+
+
+def _end(conn: Connection, *, commit: bool) -> None:
+    whole = conn if conn.in_transaction() else driver(conn)
+    (whole.commit if commit else whole.rollback)()
 
 
 def turn_of(conn: Connection) -> object:

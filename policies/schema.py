@@ -12,11 +12,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class SchemaNewer(Exception):
-    """The book's revision is none that this program knows: `found` and the newest `known` one."""
+    """The book has a revision that this program does not know."""
 
     def __init__(self, found: str, known: str) -> None:
         super().__init__(found, known)
-        self.found, self.known = found, known
+        self.because = f"its schema {found} is newer than this program knows ({known})."
+        self.try_next = "Use the newer Luthier that wrote it, or another LUTHIER_HOME."
 
 
 def revisions() -> list[str]:

@@ -22,6 +22,8 @@ _TOGETHER = "SELECT max(seq), group_concat(hash, '') FROM (SELECT seq, hash FROM
 _HASHES = "SELECT seq, hash FROM audit WHERE seq > ? ORDER BY seq"
 _RECORD = "SELECT record FROM audit WHERE seq = ?"
 
+LATELY = 2
+"""Records that may have come since the look before a signature."""
 MOST_LEAVES = 1000
 """Leaves kept in memory; a log that is signed needs a hundred and what one transaction adds."""
 
@@ -63,6 +65,8 @@ class Signer:
         """By number: hash and leaf of what this process appended last under it and did not sign yet."""
         self._frontier: list[bytes] | None = None
         """What `_mine` grew to with each of those, so that a signature need not hash a hundred at once; None after a rollback."""
+        self._looked = 0
+        """Up to which record the book was seen to hold what this process appended, the one before last at most when that counts."""
         self._known: tuple[bytes, Checkpoint] | None = None
         """`last.checkpoint` as it was read last."""
 
@@ -116,22 +120,36 @@ class Signer:
 
     def sign(self, conn: Connection, now: datetime) -> bytes | None:
         """Sign everything there is; None when nothing is new. Raises Refused when it does not follow from what was signed."""
-        last = last_checkpoint(conn)
-        self._check(conn, last)
-        signed = 0 if last is None else last.size
-        size, hashes = driver(conn).execute(_TOGETHER, (signed,)).fetchone()
-        if size is None:
-            return None
-        frontier, mine = self._frontier, "".join([digest for digest, _ in self._leaves.values()])
-        if frontier is None or self._size != size or not _same(last, self._mine) or mine != hashes:
-            frontier = self._grown(conn, last, driver(conn).execute(_HASHES, (signed,)).fetchall())
+        frontier, size = self._frontier, self._size
+        if frontier is None or not 0 < size - self._looked <= LATELY:
+            last = last_checkpoint(conn)
+            self._check(conn, last)
+            if not self._holds(conn, last):
+                rows = driver(conn).execute(_HASHES, (0 if last is None else last.size,)).fetchall()
+                if not rows:
+                    return None
+                frontier, size = self._grown(conn, last, rows), rows[-1][0]
+        assert frontier is not None
         found, key = Checkpoint(self.origin, size, fold(frontier)), self.key(conn)
         note, peaks = sign_note(found.text(), key, self.origin), b"".join(frontier)
         driver(conn).execute(_ADD, (size, found.root.hex(), self.id_of(key), note, peaks, now_text(now)))
         self._stale, self._mine, self._frontier, self._size = True, (note, peaks), frontier, size
         self._leaves.clear()
+        self._looked = 0
         self._seen = turn_of(conn)  # what this transaction signs may still be rolled back: only a later one keeps it outside
         return note
+
+    def look(self, conn: Connection) -> None:
+        """See whether the book holds what this process appended, shortly before it is signed: no append has to do both."""
+        if self._holds(conn, last_checkpoint(conn)):
+            self._looked = self._size
+
+    def _holds(self, conn: Connection, last: Signed | None) -> bool:
+        """Whether what the book has beyond its last checkpoint, which is ours, is what we appended, to the last record."""
+        if self._frontier is None or not self._leaves or not _same(last, self._mine):
+            return False
+        size, hashes = driver(conn).execute(_TOGETHER, (0 if last is None else last.size,)).fetchone()
+        return size == self._size and hashes == "".join([digest for digest, _ in self._leaves.values()])
 
     def add(self, seq: int, digest: str, record: bytes) -> None:
         """Remember what a record looked like when it was appended: that is what will be signed, whatever the book says by then."""

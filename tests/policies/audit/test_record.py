@@ -1,11 +1,13 @@
 """One record: every field of the schema, canonical bytes, and nothing that must not be in it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import rfc8785
 
-from policies.audit.record import AgentFacts, Record, canonical, commit, plain
+from policies.audit.record import AgentFacts, Record, canonical, canonical_record, commit, plain
 from policies.people import Caller
 
 OWNER = Caller("owner", "web", "link", "thread", "hash")
@@ -64,3 +66,22 @@ def test_what_is_not_canonical_is_refused(value: Any) -> None:
 
 def test_a_commitment_depends_on_salt_and_arguments() -> None:
     assert len({commit(b"a", b"x"), commit(b"b", b"x"), commit(b"a", b"y")}) == 3
+
+
+SHAPE = Record("intent", "allowed", Caller("owner", "cli"), args={"page": 1, "ü": "漢", "\ue000": "a", "𝒳": ["b", None]}, effects=("READ",),
+               estimate=5, quorum=2, detail={"reason": "fits", "bytes": 2**60})
+
+
+@pytest.mark.parametrize("change", [{}, {"quorum": 1.5}, {"estimate": float("nan")}, {"detail": {"x": float("inf")}}, {"event": "\ud800"}],
+                         ids=["as it is", "a float", "no number", "a float in a detail", "no text"])
+def test_the_quick_way_to_a_record_s_bytes_gives_those_of_the_slow_one_or_refuses(change: dict[str, Any]) -> None:
+    shape = replace(SHAPE, **change).shape(7, "2026-01-01T00:00:00.000000Z", "luthier/x", "0" * 64, None)
+    try:
+        slow = rfc8785.dumps(shape)
+    except (rfc8785.CanonicalizationError, ValueError):
+        slow = b""
+    if not slow or "quorum" in change:
+        with pytest.raises(ValueError):
+            canonical_record(shape)
+    else:
+        assert canonical_record(shape) == slow
