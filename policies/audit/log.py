@@ -69,7 +69,7 @@ class AuditLog:
             if seq - signed >= self.every:
                 driver(conn).executemany(_ADD, rows)
                 rows.clear()
-                self._sign(conn, signer, moment)
+                self._sign(conn, signer, moment, end=seq)
                 seq, prev, signed = self._end(conn)  # a refusal is a record, too
         driver(conn).executemany(_ADD, rows)
         return numbers
@@ -112,12 +112,12 @@ class AuditLog:
         last = driver(conn).execute(_END).fetchone()
         return (0, GENESIS, 0) if last is None else (last[0], last[1], last[2] or 0)
 
-    def _sign(self, conn: Connection, signer: Signer, now: datetime) -> bytes | None:
+    def _sign(self, conn: Connection, signer: Signer, now: datetime, *, end: int = 0) -> bytes | None:
         """Sign, or set the alarm and say so in the log once: a log that cannot be signed still has to record."""
         if signer.alarm:
             return None
         try:
-            return signer.sign(conn, now)
+            return signer.sign(conn, now, end=end)
         except Refused as refused:
             signer.refuse(refused)
             self._tell(conn, signer)

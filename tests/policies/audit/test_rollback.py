@@ -37,7 +37,7 @@ def test_a_checkpoint_is_never_kept_outside_by_the_transaction_that_signs_it(sig
     assert not signed.log.alarm and kept(signed) == sizes(signed)[-1] == 36
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(12))
 def test_what_is_signed_is_what_the_book_holds_whatever_was_rolled_back_before(signed: Signed, seed: int) -> None:
     dice, gate = random.Random(seed), threading.Event()
 
