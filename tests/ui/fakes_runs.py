@@ -1,6 +1,7 @@
 """The runs of the small workshop: one, that lives in the same file as its approvals."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,11 +9,12 @@ from policies.people import Caller
 from tests.ui.fakes_run import RUN_ID, STEPS, FakeLog, FakeRun, report_of
 
 
-class FakeRuns:
+class FakeRuns(ABC):
     """What `ui.shop.Shop` says of runs. Whoever inherits it keeps the run."""
 
+    @abstractmethod
     def _kept(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What is kept."""
 
     def run(self, run_id: str, caller: Caller) -> FakeRun | None:
         """The one run, when it has been started by this person."""
