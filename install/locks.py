@@ -10,8 +10,8 @@ from install.progress import Progress
 from install.trouble import SetupFailed
 
 UV = "uv==0.13.9"
-NAMES = ("chat", "dev", "brains", "engine-cpu", "engine-cuda", "engine-test", "model")
-"""In this order: dev and brains take chat's pins, engine-test takes engine-cpu's."""
+NAMES = ("chat", "azure", "dev", "brains", "engine-cpu", "engine-cuda", "engine-test", "model")
+"""In this order: azure, dev and brains take chat's pins, engine-test takes engine-cpu's."""
 
 
 def command(uv: Path, root: Path, name: str) -> list[str]:

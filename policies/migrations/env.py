@@ -2,11 +2,15 @@
 
 from alembic import context
 
+from policies.cloud_tables import cloud_runs
 from policies.deployment_tables import deployments
+
+TABLES = (cloud_runs, deployments)
+"""One of each file of tables, so that the metadata has all of them."""
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=deployments.metadata,  # the book's own, with every table in it
+    target_metadata=TABLES[0].metadata,
     render_as_batch=True,
     transactional_ddl=True,
 )

@@ -1,0 +1,1 @@
+"""Azure without Azure: stand-ins over TLS, driven by the unmodified clients."""

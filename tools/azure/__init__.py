@@ -1,0 +1,1 @@
+"""Azure: sign-in, places, prices, jobs, files, logs, apps, teardown. Only below here are the Azure clients known."""
