@@ -49,8 +49,6 @@ class AuditLog:
             self.settle(conn, quick=True)
             key = signer.id_of(signer.key(conn))
         seq, prev, signed = self._end(conn)
-        if signer is not None and len(records) == 1 and seq + 2 - signed == self.every:
-            signer.look(conn)
         at, numbers, rows = now_text(moment), list[int](), list[tuple[Any, ...]]()
         for record in records:
             seq += 1
@@ -69,7 +67,7 @@ class AuditLog:
             if seq - signed >= self.every:
                 driver(conn).executemany(_ADD, rows)
                 rows.clear()
-                self._sign(conn, signer, moment, end=seq)
+                self._sign(conn, signer, moment)
                 seq, prev, signed = self._end(conn)  # a refusal is a record, too
         driver(conn).executemany(_ADD, rows)
         return numbers
@@ -112,12 +110,12 @@ class AuditLog:
         last = driver(conn).execute(_END).fetchone()
         return (0, GENESIS, 0) if last is None else (last[0], last[1], last[2] or 0)
 
-    def _sign(self, conn: Connection, signer: Signer, now: datetime, *, end: int = 0) -> bytes | None:
+    def _sign(self, conn: Connection, signer: Signer, now: datetime) -> bytes | None:
         """Sign, or set the alarm and say so in the log once: a log that cannot be signed still has to record."""
         if signer.alarm:
             return None
         try:
-            return signer.sign(conn, now, end=end)
+            return signer.sign(conn, now)
         except Refused as refused:
             signer.refuse(refused)
             self._tell(conn, signer)

@@ -22,8 +22,6 @@ _TOGETHER = "SELECT max(seq), group_concat(hash, '') FROM (SELECT seq, hash FROM
 _HASHES = "SELECT seq, hash FROM audit WHERE seq > ? ORDER BY seq"
 _RECORD = "SELECT record FROM audit WHERE seq = ?"
 
-LATELY, UNSEEN = 2, -9
-"""Records that may have come since the look before a signature."""
 MOST_LEAVES = 1000
 """Leaves kept in memory; a log that is signed needs a hundred and what one transaction adds."""
 
@@ -65,8 +63,6 @@ class Signer:
         """By number: hash and leaf of what this process appended last under it and did not sign yet."""
         self._frontier: list[bytes] | None = None
         """What `_mine` grew to with each of those, so that a signature need not hash a hundred at once; None after a rollback."""
-        self._looked = UNSEEN
-        """Up to which record the book was seen to hold what this process appended, the one before last at most when that counts."""
         self._known: tuple[bytes, Checkpoint] | None = None
         """`last.checkpoint` as it was read last."""
 
@@ -118,35 +114,23 @@ class Signer:
             found = self._ids[key.public] = key_id(self.origin, key.public)
         return found
 
-    def sign(self, conn: Connection, now: datetime, *, end: int = 0) -> bytes | None:
-        """Sign everything there is; None when nothing is new. Raises Refused when it does not follow from what was signed.
-
-        `end`: the record that was appended just before in the same transaction. Only then can memory stand for the book: at any other
-        time what came last may have been rolled back.
-        """
-        frontier, size = self._frontier, self._size
-        if frontier is None or size != end or not 0 < size - self._looked <= LATELY:
-            last = last_checkpoint(conn)
-            self._check(conn, last)
-            if not self._holds(conn, last):
-                rows = driver(conn).execute(_HASHES, (0 if last is None else last.size,)).fetchall()
-                if not rows:
-                    return None
-                frontier, size = self._grown(conn, last, rows), rows[-1][0]
+    def sign(self, conn: Connection, now: datetime) -> bytes | None:
+        """Sign everything there is; None when nothing is new. Raises Refused when it does not follow from what was signed."""
+        frontier, size, last = self._frontier, self._size, last_checkpoint(conn)
+        self._check(conn, last)
+        if not self._holds(conn, last):
+            rows = driver(conn).execute(_HASHES, (0 if last is None else last.size,)).fetchall()
+            if not rows:
+                return None
+            frontier, size = self._grown(conn, last, rows), rows[-1][0]
         assert frontier is not None
         found, key = Checkpoint(self.origin, size, fold(frontier)), self.key(conn)
         note, peaks = sign_note(found.text(), key, self.origin), b"".join(frontier)
         driver(conn).execute(_ADD, (size, found.root.hex(), self.id_of(key), note, peaks, now_text(now)))
         self._stale, self._mine, self._frontier, self._size = True, (note, peaks), frontier, size
         self._leaves.clear()
-        self._looked = UNSEEN
         self._seen = turn_of(conn)  # what this transaction signs may still be rolled back: only a later one keeps it outside
         return note
-
-    def look(self, conn: Connection) -> None:
-        """See whether the book holds what this process appended, shortly before it is signed: no append has to do both."""
-        if self._holds(conn, last_checkpoint(conn)):
-            self._looked = self._size
 
     def _holds(self, conn: Connection, last: Signed | None) -> bool:
         """Whether what the book has beyond its last checkpoint, which is ours, is what we appended, to the last record."""
