@@ -1,6 +1,6 @@
 """Decoding speed on the same files: a bare GenAI loop, our answering child, and transformers. Prints one JSON object.
 
-    python bench/answer_bare.py [--served DIR] [--model DIR] [--tokens 64] [--threads N] [--rounds 3]
+    python -m bench.answer_bare [--served DIR] [--model DIR] [--tokens 64] [--threads N] [--rounds 3]
 """
 
 import argparse
@@ -13,33 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.bare_loop import MESSAGES, bare
+
 ROOT = Path(__file__).resolve().parents[1]
-MESSAGES = [{"role": "user", "content": "Write a short story about a violin maker and her apprentice."}]
-
-
-def bare(folder: Path, tokens: int, threads: int) -> Any:
-    """A function that decodes once by a plain GenAI loop and gives tokens a second after the first token."""
-    import onnxruntime_genai
-
-    og: Any = onnxruntime_genai
-    config = og.Config(str(folder))
-    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
-    model = og.Model(config)
-    tokenizer = og.Tokenizer(model)
-    ids = tokenizer.encode(tokenizer.apply_chat_template(json.dumps(MESSAGES), add_generation_prompt=True))
-
-    def once() -> float:
-        params = og.GeneratorParams(model)
-        params.set_search_options(max_length=len(ids) + tokens, do_sample=False)
-        generator = og.Generator(model, params)
-        generator.append_tokens(ids)
-        times: list[float] = []
-        while not generator.is_done():
-            generator.generate_next_token()
-            times.append(time.perf_counter())
-        return (len(times) - 1) / (times[-1] - times[0])
-
-    return once
 
 
 def ours(folder: Path, tokens: int, threads: int) -> tuple[Any, subprocess.Popen[str]]:
@@ -95,8 +71,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     ask, child = ours(args.served, args.tokens, args.threads)
-    loop, theirs = bare(args.served, args.tokens, args.threads), slow(args.model, args.tokens, args.threads)
-    ways = {"bare": loop, "luthier": ask, "transformers": theirs}
+    loop, theirs = bare(str(args.served), args.threads, args.tokens), slow(args.model, args.tokens, args.threads)
+    ways = {"bare": lambda: loop()[1], "luthier": ask, "transformers": theirs}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()

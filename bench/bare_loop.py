@@ -6,13 +6,14 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 MESSAGES = [{"role": "user", "content": "Write a short story about a violin maker and her apprentice."}]
 
 
-def main(folder: str, threads: int, tokens: int) -> None:
-    """Load, say so, then decode greedily once for each line."""
+def bare(folder: str, threads: int, tokens: int) -> Callable[[], tuple[float, float, int]]:
+    """What decodes once, greedily: gives seconds to the first token, tokens a second after it, and how many there were."""
     import onnxruntime_genai
 
     og: Any = onnxruntime_genai
@@ -20,8 +21,8 @@ def main(folder: str, threads: int, tokens: int) -> None:
     config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
     model = og.Model(config)
     tokenizer = og.Tokenizer(model)
-    print("{}", flush=True)
-    for _ in sys.stdin:
+
+    def once() -> tuple[float, float, int]:
         began = time.perf_counter()
         ids = tokenizer.encode(tokenizer.apply_chat_template(json.dumps(MESSAGES), add_generation_prompt=True))
         params = og.GeneratorParams(model)
@@ -32,8 +33,18 @@ def main(folder: str, threads: int, tokens: int) -> None:
         while not generator.is_done():
             generator.generate_next_token()
             times.append(time.perf_counter())
-        speed = (len(times) - 1) / (times[-1] - times[0])
-        print(json.dumps({"first_s": times[0] - began, "tokens_per_s": speed, "tokens": len(times)}), flush=True)
+        return times[0] - began, (len(times) - 1) / (times[-1] - times[0]), len(times)
+
+    return once
+
+
+def main(folder: str, threads: int, tokens: int) -> None:
+    """Load, say so, then decode once for each line."""
+    once = bare(folder, threads, tokens)
+    print("{}", flush=True)
+    for _ in sys.stdin:
+        first, speed, count = once()
+        print(json.dumps({"first_s": first, "tokens_per_s": speed, "tokens": count}), flush=True)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def measure(group: str) -> list[Figure]:
             return stops(last_line([engine, "bench/engine_stop.py"]))
         if group == "killed":
             return kills(last_line([engine, "bench/engine_killed.py"]))
-        return answers(last_line([engine, "bench/answer_bare.py"]))
+        return answers(last_line([engine, "-m", "bench.answer_bare"]))
     except RuntimeError as error:
         return [Figure(group, float("nan"), "", 0, note=str(error))]
 
