@@ -8,7 +8,7 @@ ENGINE_TESTS ?= tests/engine
 BROWSER_TESTS ?= tests/browser
 PYTEST_ARGS ?=
 
-.PHONY: run prepare test check bench mutate hammer faults newcomer locks clean help
+.PHONY: run prepare azure test check bench mutate hammer faults newcomer locks clean help
 .DEFAULT_GOAL := help
 
 run: ## set everything up and serve the chat at http://127.0.0.1:8000
@@ -16,6 +16,9 @@ run: ## set everything up and serve the chat at http://127.0.0.1:8000
 
 prepare: ## the set-up alone
 	@$(PYTHON) -m install prepare
+
+azure: ## add what running on Azure needs: its client libraries
+	@$(PYTHON) -m install azure
 
 test: ## set up what the tests need, and run them all
 	@$(PYTHON) -m install test

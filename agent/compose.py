@@ -13,6 +13,7 @@ from policies.book import Book, BookBroken
 from policies.gateway import Gateway
 from policies.people import People
 from policies.tool import ToolFailed
+from tools.azure.choice import AzureChoice
 from tools.places import Places
 from tools.toolbox import build_toolbox
 
@@ -41,14 +42,15 @@ def _open(settings: Settings, home: Path, lock: HomeLock) -> Door:
         raise
     try:
         # The tools read the policy that the gateway has in force, which is there before any of them is called.
-        toolbox = build_toolbox(places, book, lambda: gateway.policy)
+        secrets = SecretStore(home / "secrets")
+        toolbox = build_toolbox(places, book, lambda: gateway.policy, azure=build_choice(settings), secret=secrets.get)
         people = People(book)
         gateway = Gateway.open(home=home, tools=toolbox.tools, book=book, people=people, defaults=toolbox.defaults)
     except BaseException:
         book.close()
         lock.release()
         raise
-    return Door(settings, places, book, gateway, toolbox, people, SecretStore(home / "secrets"), lock)
+    return Door(settings, places, book, gateway, toolbox, people, secrets, lock)
 
 
 def build_places(settings: Settings) -> Places:
@@ -56,6 +58,13 @@ def build_places(settings: Settings) -> Places:
     given = {"bundled": settings.bundled} if settings.bundled else {}
     return Places(root=settings.root, home=settings.home, data=settings.data_folders(), accelerator=settings.engine(),
                   machine_lock=settings.machine_lock(), **given)
+
+
+def build_choice(settings: Settings) -> AzureChoice:
+    """What was chosen about Azure, from the settings; what was left out is as the tools have it."""
+    given = {"image": settings.azure_image} if settings.azure_image else {}
+    return AzureChoice(subscription=settings.azure_subscription, group=settings.azure_group, region=settings.azure_region,
+                       sign_in=settings.azure_sign_in, endpoint=settings.azure_endpoint, ca=settings.azure_ca, **given)
 
 
 def build_workshop(door: Door, brain: Brain | None = None) -> Workshop:

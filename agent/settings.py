@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,14 @@ PROVIDER_VARIABLES = (
     "OLLAMA_HOST",
 )
 """The providers' own variables, read so that a hosted brain that was asked for finds its key and address."""
+
+
+OF_TESTS = ("LUTHIER_AZURE_CONTRACT", "LUTHIER_AZURE_LIVE")
+"""Variables of the tests, which are no settings and no mistakes."""
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_GROUP = re.compile(r"[\w().-]{0,89}[\w()-]")
+_REGION = re.compile(r"[a-z][a-z0-9]{1,39}")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 
 
 class SettingsError(ToolFailed):
@@ -58,6 +67,17 @@ class Settings(BaseModel):
         description="Which ends of runs are told outside, where the secret NOTIFY holds an address: `ends`, `all` (stops, too) or `off`.",
     )
     database_url: str = Field(default="", description="Database of the book; empty: SQLite in the home.")
+    azure_subscription: str = Field(default="", description="Subscription id to work in on Azure; empty: the only one of the sign-in.")
+    azure_group: str = Field(default="", description="Resource group to work in on Azure; empty: one of Luthier's own.")
+    azure_region: str = Field(default="", description="Azure region, such as `westus3`; empty: the first allowed one with serverless GPUs.")
+    azure_image: str = Field(default="", description="Image that runs on Azure use, by tag or digest; empty: a public PyTorch image.")
+    azure_sign_in: Literal["default", "cli", "workload", "managed"] = Field(
+        default="default", description="Which sign-in to Azure is used: `default` takes the first one found."
+    )
+    azure_endpoint: str = Field(
+        default="", description="For tests: an https address on this machine in place of Azure. Anything else is refused."
+    )
+    azure_ca: Path | None = Field(default=None, description="For tests: the file of the certificate authority of `azure_endpoint`.")
     runtime: Path | None = Field(
         default=None,
         description="Folder of the lock by which all homes of one user share this machine; default: the user's runtime folder.",
@@ -88,6 +108,7 @@ class Settings(BaseModel):
             given["accelerator"] = _accelerator(text["accelerator"])
         if "notify" in text:
             given["notify"] = _notify(text["notify"])
+        given.update(azure_settings(text))
         given["provider"] = {name: SecretStr(found[name]) for name in PROVIDER_VARIABLES if found.get(name)}
         settings = cls.model_validate(given)
         settings.check_host()
@@ -130,9 +151,9 @@ class Settings(BaseModel):
 
 def unknown_settings(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Variables that look like ours and are not: most often a typing error."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields if name not in ("root", "provider")}
+    known = {PREFIX + name.upper() for name in Settings.model_fields if name not in ("root", "provider")} | {*OF_TESTS}
     found = os.environ if env is None else env
-    return tuple(sorted(name for name in found if name.startswith(PREFIX) and name not in known and not name.startswith("LUTHIER_AZURE_")))
+    return tuple(sorted(name for name in found if name.startswith(PREFIX) and name not in known))
 
 
 def is_loopback(host: str) -> bool:
@@ -183,3 +204,41 @@ def _notify(text: str) -> str:
             "LUTHIER_NOTIFY cannot be used", f"{text!r} is none of off, ends, all.", "Choose one of these, or leave it unset."
         )
     return text
+
+
+def azure_settings(text: Mapping[str, str]) -> dict[str, object]:
+    """The settings of Azure from `text`, by field. Raises SettingsError, above all for an endpoint that is not this machine."""
+    given: dict[str, object] = {}
+    forms = (
+        ("azure_subscription", _GUID, "no subscription id", "Write the id as `az account list` shows it."),
+        ("azure_group", _GROUP, "no name of a resource group", "Write the name as the Azure portal shows it."),
+        ("azure_region", _REGION, "no region", "Write it as Azure does in commands: westus3, swedencentral."),
+        ("azure_image", _IMAGE, "no name of an image", "Write HOST/NAME:TAG or HOST/NAME@sha256:…."),
+        ("azure_sign_in", re.compile("default|cli|workload|managed"), "none of default, cli, workload, managed",
+         "Choose one of these, or leave it unset."),
+    )
+    for field, form, wrong, then in forms:
+        value = text.get(field, "")
+        value = value.replace(" ", "").lower() if field == "azure_region" else value
+        if value and not form.fullmatch(value):
+            raise SettingsError(f"{PREFIX}{field.upper()} cannot be used", f"{value!r} is {wrong}.", then)
+        if value:
+            given[field] = value
+    if "azure_endpoint" in text:
+        given["azure_endpoint"] = _stand_in(text["azure_endpoint"])
+    if "azure_ca" in text:
+        given["azure_ca"] = _folder("LUTHIER_AZURE_CA", text["azure_ca"])
+    return given
+
+
+def _stand_in(text: str) -> str:
+    """An address that is asked in place of Azure with a real sign-in: on this machine and by https, or not at all."""
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme == "https" and is_loopback(parts.hostname or "") and parts.port is not None
+    except ValueError:
+        parts, fine = urlsplit(""), False
+    if not fine or parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password:
+        raise SettingsError("LUTHIER_AZURE_ENDPOINT is refused", f"{text!r} is not of the form https://127.0.0.1:PORT.",
+                            "It is for tests only: leave it unset to work with Azure.")
+    return f"https://{parts.netloc}"

@@ -30,6 +30,7 @@ from agent.records import Records
 from agent.refusal import refuse_words
 from agent.registering import keep_upload, register_model
 from agent.rulebook import Rulebook
+from agent.settling import Settling
 from agent.telling import Telling
 from agent.threads import Threads
 from agent.turn import TurnRunner
@@ -75,6 +76,7 @@ class Workshop:
         self._begin(self._telling.loop())
         self._begin(self._every(self._look_s, self._endings.look, self._hurry))
         self._begin(self._every(self._look_s, self.notifying.round, asyncio.Event()))
+        self._begin(self._every(self._look_s, Settling(self.door).round, asyncio.Event()))
         self._begin(self._every(self._sweep_s, self.door.gateway.sweep, asyncio.Event()))
         self._begin(self._every(self._sweep_s, self.archive.tell_witnesses, asyncio.Event()))
 

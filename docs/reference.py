@@ -40,6 +40,8 @@ RESULTS = {
     "deploy_inference": "`deployment_id`, `url`, `state`, `api_key_hint`, `key_file`, `models[]`, `model`, `precision`, `revision`, "
                         "`memory_bytes`, `expires_at`, `tuned_by`, `curl`",
     "redeploy": "as `deploy_inference`",
+    "prepare_cloud": "`state` (listed, ready), `region`, `resource_group`, `subscription`, `tenant`, `account`, `image`, `profiles[]`, "
+                     "`resources[{kind,name,state,why}]`, `workspace`, `suffix`",
     "list_deployments": "`deployments[]` (as `deploy_inference` gives each, with `reason`), `orphans[{deployment_id,revision,pid,port}]`",
     "stop_deployment": "`deployment_id`, `state`, `reason`",
     "ask_model": "`answers[{model,adapter,precision,text,tokens_per_s}]`",
@@ -51,6 +53,7 @@ GATES = {
     "cancel_run": "LOCAL, stops something: never asks", "evaluate_model": "LOCAL, light: does not ask for one's own",
     "export_model": "LOCAL, light: does not ask for one's own",
     "deploy_inference": "LOCAL, takes the machine for long: asks", "redeploy": "LOCAL, takes the machine for long: asks",
+    "prepare_cloud": "SPEND: asks; with `dry_run` READ: free",
     "stop_deployment": "LOCAL, stops something: never asks; with `delete` DESTROY: asks",
 }
 KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no"}

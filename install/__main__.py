@@ -1,4 +1,4 @@
-"""`python3 -m install run | prepare | checks | test | locks | newcomer`: the set-up, step by step. Older Pythons can read this file."""
+"""`python3 -m install run | prepare | azure | checks | test | locks | newcomer`: the set-up, in steps. Older Pythons can read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from install.python import check_system, choose_python, fits, root
 from install.trouble import SetupFailed
 
-USAGE = "python3 -m install run | prepare | checks | test | locks [--upgrade] | newcomer [--limit MINUTES]"
+USAGE = "python3 -m install run | prepare | azure | checks | test | locks [--upgrade] | newcomer [--limit MINUTES]"
 
 
 def main(words: list[str]) -> int:
@@ -42,6 +42,10 @@ def act(words: list[str]) -> int:
         from install.run import prepare
 
         prepare(here, Choices.read(here), progress)
+    elif verb == "azure":
+        from install.run import add_azure
+
+        add_azure(here, Choices.read(here), progress)
     elif verb == "checks":
         from install.tests import prepare_checks
 

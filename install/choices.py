@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from install import torch
-from install.environment import Environment, Layer
+from install.environment import Environment, Layer, read_stamp
 from install.trouble import SetupFailed
+
+OF_TESTS = ("LUTHIER_AZURE_CONTRACT", "LUTHIER_AZURE_LIVE")
+"""Variables of the tests, which are no settings."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class Choices:
     accelerator: str = "cpu"
     torch_index: str = ""
     brain: str = ""
+    azure: bool = False
+    """Whether the clients of Azure are wanted: a setting of Azure is there, or they have been added before."""
     ci: bool = False
 
     @classmethod
@@ -33,6 +38,7 @@ class Choices:
             accelerator=accelerator,
             torch_index=found.get("LUTHIER_TORCH_INDEX", ""),
             brain=found.get("LUTHIER_BRAIN", ""),
+            azure=any(found.get(name) for name in found if name.startswith("LUTHIER_AZURE_") and name not in OF_TESTS) or has_azure(root),
             ci=bool(found.get("CI")),
         )
 
@@ -51,6 +57,17 @@ def engine_environment(root: Path, choices: Choices) -> Environment:
 def brains_layer(root: Path) -> Layer:
     """The hosted and local chat models' client libraries."""
     return Layer("brains", root / "locks" / "brains.txt")
+
+
+def azure_layer(root: Path) -> Layer:
+    """The client libraries of Azure."""
+    return Layer("azure", root / "locks" / "azure.txt")
+
+
+def has_azure(root: Path) -> bool:
+    """Whether they have been added to the chat environment, in whatever version."""
+    stamp = read_stamp(root / ".venv")
+    return stamp is not None and "azure" in stamp.layers
 
 
 def dev_layer(root: Path) -> Layer:

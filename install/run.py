@@ -3,11 +3,12 @@
 import os
 import select
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from install import space, torch
 from install.bundled import is_ready, make_bundled
-from install.choices import Choices, brains_layer, chat_environment, engine_environment, python_version
+from install.choices import Choices, azure_layer, brains_layer, chat_environment, engine_environment, python_version
 from install.environment import Environment, add_layer, begin, clear, fill, finish, lacks, need
 from install.latch import latch
 from install.progress import Progress, size
@@ -39,6 +40,9 @@ def prepare(root: Path, choices: Choices, progress: Progress, extra_disk: dict[s
         if choices.brain and lacks(chat, brains_layer(root)):
             progress.step("Adding the libraries for LUTHIER_BRAIN …")
             add_layer(chat, brains_layer(root), log, progress)
+        if choices.azure and lacks(chat, azure_layer(root)):
+            progress.step("Adding the client libraries of Azure …")
+            add_layer(chat, azure_layer(root), log, progress)
         if not is_ready(root):
             progress.step("Making the bundled model, .bundled …")
             make_bundled(root, engine, log, progress)
@@ -50,6 +54,7 @@ def is_prepared(root: Path, choices: Choices, chat: Environment, engine: Environ
     version = python_version()
     leftover = any(place.part.exists() or place.old.exists() for place in (chat, engine))
     wanted = need(chat, version) or need(engine, version) or (choices.brain and lacks(chat, brains_layer(root)))
+    wanted = wanted or (choices.azure and lacks(chat, azure_layer(root)))
     return not leftover and not wanted and is_ready(root)
 
 
@@ -84,6 +89,14 @@ def announce(root: Path, choices: Choices, chat: Environment, engine: Environmen
     if warning:
         progress.line(f"\nNote: {warning}\n")
         wait_for_person(progress)
+
+
+def add_azure(root: Path, choices: Choices, progress: Progress) -> None:
+    """The set-up with the client libraries of Azure; `make run` keeps them from then on."""
+    choices = replace(choices, azure=True)
+    extra = {"Azure's client libraries": space.AZURE_BYTES} if lacks(chat_environment(root), azure_layer(root)) else {}
+    prepare(root, choices, progress, extra)
+    progress.step("The client libraries of Azure are there. Sign in with `az login`, and start Luthier with `make run`.")
 
 
 def wait_for_person(progress: Progress) -> None:

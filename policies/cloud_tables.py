@@ -53,3 +53,21 @@ cloud_bills = Table(
     Column("micros", Integer, nullable=False),
     Column("fetched_at", String, nullable=False),
 )
+
+cloud_serving = Table(
+    "cloud_serving", metadata,
+    Column("call_id", String, primary_key=True),
+    Column("deployment_id", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("region", String, nullable=False),
+    Column("per_second", String, nullable=False),
+    Column("began_at", String, nullable=False),
+    Column("sent_at", String),
+    Column("looked_at", String),
+    Column("replicas", Integer, nullable=False, server_default="0"),
+    Column("replica_ms", Integer, nullable=False, server_default="0"),
+    Column("unseen_s", Integer, nullable=False, server_default="0"),
+    Column("ended_at", String),
+    Column("settled", Integer, nullable=False, server_default="0"),
+    Index("ix_cloud_serving", "deployment_id", "revision"),
+)

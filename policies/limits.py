@@ -77,6 +77,8 @@ class Places(_Closed):
     regions: list[Place]
     skus: list[Place]
     max_hours: Hours
+    price_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """A copy of the limits that is older than this key keeps its strict default."""
 
 
 class Tokens(_Closed):

@@ -7,3 +7,21 @@ window.addEventListener('message', (event) => {
   const address = '/chat/thread/' + thread;
   if (/^\/chat\/?$/.test(window.location.pathname)) window.history.replaceState(window.history.state, '', address);
 });
+
+// The chart's program, shared by the cards and by the run's own page; fetched once, when the first chart is wanted.
+(function () {
+  let loading = null;
+  window.luthierChart = function () {
+    if (window.LuthierRunChart) return Promise.resolve(window.LuthierRunChart);
+    if (!loading) {
+      loading = new Promise((ready, failed) => {
+        const script = document.createElement('script');
+        script.src = '/chat/public/run-chart.js';
+        script.onload = () => ready(window.LuthierRunChart);
+        script.onerror = () => { loading = null; script.remove(); failed(new Error('not loaded')); };
+        document.head.appendChild(script);
+      });
+    }
+    return loading;
+  };
+})();

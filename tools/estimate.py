@@ -5,15 +5,21 @@ from typing import ClassVar, Literal
 from pydantic import Field, JsonValue
 
 from policies.proposal import Effect, Proposal
-from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
+from policies.tool import Call, Recall, Result, ToolArgs
+from tools.azure.offers import CloudOffers
+from tools.azure.trouble import AzureTrouble
 from tools.catalogue import Catalogue
 from tools.engine.spec import Method
 from tools.entries import ModelEntry
+from tools.estimate_cloud import cloud_assumptions, cloud_figures, places_of
 from tools.fit import Fits, TooBig
 from tools.hardware import MachineReader
 from tools.models import ModelShape
 from tools.outlook import DatasetFacts, DatasetReader, Outlook, Seat, gib, look_ahead, take_seat
 from tools.places import Accelerator
+
+TOLD = ("fits", "memory", "time", "cost", "where", "steps", "reason")
+"""What the brain hears of an estimate."""
 
 
 class EstimateCost:
@@ -23,7 +29,8 @@ class EstimateCost:
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
         "Say before a run whether it fits in memory, how long it takes and what it costs, with low, likely and high figures. "
-        "Needs a model and a dataset. Use it when asked about time, memory or money of a fine-tuning run; it starts nothing.")
+        "Needs a model and a dataset. Use it when asked about time, memory or money of a fine-tuning run; it starts nothing. "
+        "With provider=azure it gives at most three priced places, cheapest first, with quota and waiting risk.")
 
     class Args(ToolArgs):
         """What would be tuned on what."""
@@ -34,34 +41,51 @@ class EstimateCost:
         max_steps: int | None = Field(default=None, ge=1, le=1_000_000, description="Optimizer steps at most; leave out for the default.")
         method: Method = Field(default="qlora", description="qlora (4-bit base, least memory), lora, or full.")
         gpu: str | None = Field(
-            default=None, max_length=100, description="`cpu`, a GPU's index, or part of its name; leave out to use what is set up.")
-        provider: Literal["local", "azure"] | None = Field(default=None, description="Where it would run; this version knows `local`.")
+            default=None, max_length=100, description=(
+                "`cpu`, a GPU's index, or part of its name; leave out to use what is set up. On Azure: `T4`, `A100` or `cpu`."))
+        provider: Literal["local", "azure"] | None = Field(default=None, description="Where it would run: `local` or `azure`.")
+        region: str | None = Field(default=None, max_length=64, description="The Azure region, e.g. `westus3`; leave out to compare them.")
 
-    def __init__(self, catalogue: Catalogue, hardware: MachineReader, datasets: DatasetReader, accelerator: Accelerator = "cpu") -> None:
-        """`accelerator` is what the engine's environment was made for."""
-        self._catalogue, self._hardware, self._datasets = catalogue, hardware, datasets
+    def __init__(self, catalogue: Catalogue, hardware: MachineReader, datasets: DatasetReader, accelerator: Accelerator = "cpu",
+                 cloud: CloudOffers | None = None) -> None:
+        """`accelerator` is what the engine's environment was made for; `cloud` the priced places of Azure."""
+        self._catalogue, self._hardware, self._datasets, self._cloud = catalogue, hardware, datasets, cloud
         self._accelerator: Accelerator = accelerator
 
     def propose(self, args: Args, /) -> Proposal:
-        """Only reads. Refuses what this version cannot estimate."""
-        if args.provider == "azure":
-            raise ToolFailed("Could not estimate a cloud run", "Azure is not in this version.",
-                             "Leave `provider` out for an estimate of this machine.", kind="not_yet")
+        """Only reads, here and in Azure."""
+        if args.region and args.provider != "azure":
+            raise AzureTrouble("not_found", "A region is a place in Azure", f"`region` is {args.region} and the provider is not azure.",
+                               "Say provider=azure, or leave `region` out.")
         return Proposal(effects=frozenset({Effect.READ}), target="machine")
 
     def perform(self, args: Args, call: Call, /) -> Result:
-        """Read the machine, the model's shape and the data's lengths, then estimate."""
+        """Read the machine or the places of Azure, the model's shape and the data's lengths, then estimate."""
         entry = self._catalogue.find(args.model)
         assumptions: list[str] = []
         shape = self._shape(entry, args.model, assumptions)
         facts = self._facts(args.dataset, args.model, entry, assumptions)
+        if args.provider == "azure":
+            return self._elsewhere(args, entry, shape, facts, assumptions)
         machine = self._hardware.machine()
         seat = take_seat(machine, self._accelerator, args.gpu)
         ahead = look_ahead(shape, facts.lengths, machine, seat, args.method, epochs=args.epochs, max_steps=args.max_steps)
         assumptions += [*ahead.settings.why, *_said(facts, ahead, seat)]
         result = _result(entry.id, args.dataset, ahead, seat, assumptions)
-        brain: dict[str, JsonValue] = {key: result[key] for key in ("fits", "memory", "time", "cost", "where", "steps", "reason")}
-        return Result(result, brain)
+        return Result(result, {key: result[key] for key in TOLD})
+
+    def _elsewhere(self, args: Args, entry: ModelEntry, shape: ModelShape, facts: DatasetFacts, assumptions: list[str]) -> Result:
+        if self._cloud is None:
+            raise AzureTrouble("not_installed", "Could not estimate a cloud run", "Azure is not set up here.",
+                               "Run `make azure` and start Luthier again, or leave `provider` out.")
+        survey = self._cloud.survey(0, gpu=args.gpu or "", region=args.region or "")
+        size = self._catalogue.folder(args.model).bytes if entry.offline else shape.parameters * shape.file_bytes
+        places = places_of(survey, shape, size, facts.lengths, args.method, epochs=args.epochs, max_steps=args.max_steps,
+                           max_hours=self._cloud.max_hours())
+        best = places[0]
+        assumptions += [*best.ahead.settings.why, *_said(facts, best.ahead, best.seat), *cloud_assumptions(places, survey)]
+        result = {**_result(entry.id, args.dataset, best.ahead, best.seat, assumptions), **cloud_figures(places, survey, entry.id)}
+        return Result(result, {key: result[key] for key in (*TOLD, "places", "can_start", "remedies")})
 
     def recall(self, call_id: str, /) -> Recall:
         """Reading leaves nothing behind: it may be done again."""

@@ -1,25 +1,26 @@
-"""`spend_report`: money reserved and spent, by run, beside the budgets, and the tokens of a hosted brain; all read from the book."""
+"""`spend_report`: money reserved, running up, spent and billed, beside the budgets, and the tokens of a hosted brain; all from the book."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, JsonValue
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection
 
 from policies import ledger, tokens
 from policies.book import Book, now_text
-from policies.limits import MICROS, Limits, dollars, micros
+from policies.limits import Limits, dollars, micros
 from policies.people import SEES_ALL, find_person
 from policies.proposal import Effect, Proposal
-from policies.tables import calls, runs
-from policies.tables import ledger as entries
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
+from tools.azure.bills import billed_by_run, last_look
+from tools.spending import Line, billed_total, by_month, by_person, exact, lines_of
 
 MOST_RUNS = 200
+TOLD = ("run_id", "reserved", "accruing", "settled", "billed")
+"""What the brain hears of each line."""
 _AGO = re.compile(r"(\d{1,4})\s*(h|d|w|hours?|days?|weeks?)")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
@@ -38,11 +39,14 @@ class SpendReport:
     book: Book
     limits: Callable[[], Limits]
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    accruing: Callable[[datetime], Iterable[tuple[str, str, int]]] = lambda now: ()
+    """Run, call and micro-units of what costs money at this moment."""
 
     name: ClassVar[str] = "spend_report"
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
-        "What was spent and what is still reserved, in total and by run, what the budgets leave, and the tokens of a hosted brain. "
+        "What was spent, what is still reserved, what runs up now and what Azure has billed, in total, by run, person and month; what the "
+        "budgets leave, and the tokens of a hosted brain. "
         "Use it for every question about money already spent; estimate_cost is for money not spent yet."
     )
     Args: ClassVar[type[ToolArgs]] = SpendArgs
@@ -55,32 +59,58 @@ class SpendReport:
     def perform(self, args: SpendArgs, call: Call, /) -> Result:
         """Everybody's money for those who look after it, one's own for everybody else."""
         now = self.clock()
-        return self.book.read(lambda conn: self._report(conn, call.person, begin_of(args.since, now), now))
+        up = dict[str, int]()
+        for _, call_id, amount in self.accruing(now):
+            up[call_id] = up.get(call_id, 0) + amount
+        return self.book.read(lambda conn: self._report(conn, call.person, begin_of(args.since, now), now, up))
 
     def recall(self, call_id: str, /) -> Result | Recall:
         """Reading leaves nothing behind: it may be done again."""
         return Recall.NOT_STARTED
 
-    def _report(self, conn: Connection, person: str, since: str, now: datetime) -> Result:
+    def _report(self, conn: Connection, person: str, since: str, now: datetime, up: Mapping[str, int]) -> Result:
         found, limits = find_person(conn, person), self.limits()
         everybody = found is not None and found.role in SEES_ALL
-        total = ledger.used(conn, person=None if everybody else person, since=since)
-        lines = by_call(conn, None if everybody else person, since)
+        who = None if everybody else person
+        total = ledger.used(conn, person=who, since=since)
+        lines = lines_of(conn, who, since, up)
         used = tokens.used_today(conn, person, now)
         token: dict[str, JsonValue] = {"today": used.total, "cap": limits.tokens.per_person_day,
                                        "left": max(0, limits.tokens.per_person_day - used.total)}
         facts: dict[str, JsonValue] = {
-            "reserved": dollars(total.reserved), "settled": exact(total.settled), "currency": "USD", "since": since,
-            "whose": "everybody" if everybody else "yours",
+            "reserved": dollars(total.reserved), "accruing": dollars(sum(line.accruing for line in lines)), "settled": exact(total.settled),
+            **bill(conn, lines, since, everybody), "currency": "USD", "since": since, "whose": "everybody" if everybody else "yours",
         }
+        shown = [line.as_json() for line in lines[:MOST_RUNS]]
         result: dict[str, JsonValue] = {
-            **facts, "billed": None, "by_run": [*lines[:MOST_RUNS]], "more": max(0, len(lines) - MOST_RUNS),
+            **facts, "by_run": [*shown], "more": max(0, len(lines) - MOST_RUNS), "by_person": [*by_person(lines)],
+            "by_month": [*by_month(conn, who)], "month": month_of(conn, limits, person, now, sum(up.values())),
             "budgets": [*budgets(conn, limits, person, now)], "spending": limits.budget.spending, "tokens": token,
         }
-        ids: list[JsonValue] = [{key: line[key] for key in ("run_id", "reserved", "settled")} for line in lines[:20]]
+        ids: list[JsonValue] = [{key: line[key] for key in TOLD} for line in shown[:20]]
         named: list[JsonValue] = [{key: one[key] for key in ("name", "cap", "left")} for one in budgets(conn, limits, person, now)]
         return Result({**result, "message": words(facts, len(lines), token)},
                       {**facts, "by_run": ids, "budgets": named, "tokens": token, "spending": limits.budget.spending})
+
+
+def bill(conn: Connection, lines: list[Line], since: str, everybody: bool) -> dict[str, JsonValue]:
+    """What Azure has billed, by when it was asked, and how far that is from what was settled; nothing where it never was asked."""
+    look = last_look(conn)
+    if look is None:
+        return {"billed": None, "billed_at": None, "billed_elsewhere": None, "difference": None}
+    apart = [line.difference for line in lines if line.difference is not None]
+    return {
+        "billed": exact(billed_total(conn, lines, since, everybody=everybody)), "billed_at": look.at,
+        "billed_elsewhere": exact(billed_by_run(conn, since).get("", 0)) if everybody else None,
+        "difference": exact(sum(apart)) if apart else None,
+    }
+
+
+def month_of(conn: Connection, limits: Limits, person: str, now: datetime, up: int) -> dict[str, JsonValue]:
+    """Everybody's month against its cap: spent, running up within what is reserved, the rest of that, and what is left."""
+    (_, cap, used), = ledger.budgets(conn, limits, person, now)[1:]
+    return {"month": now.astimezone(UTC).strftime("%Y-%m"), "cap": dollars(cap), "settled": exact(used.settled), "accruing": dollars(up),
+            "reserved": dollars(used.reserved), "left": exact(max(0, cap - used.total))}
 
 
 def begin_of(since: str, now: datetime) -> str:
@@ -102,30 +132,6 @@ def begin_of(since: str, now: datetime) -> str:
     return now_text(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
 
 
-def exact(amount: int) -> str:
-    """Micro-units spent as a decimal text: two places, or as many as the amount has."""
-    value = Decimal(amount) / MICROS
-    return str(value.quantize(Decimal("0.01")) if amount % 10_000 == 0 else value.normalize())
-
-
-def by_call(conn: Connection, person: str | None, since: str) -> list[dict[str, JsonValue]]:
-    """One line for each call that still holds money or cost some since then, newest first; with its run where it has one."""
-    kind, amount = entries.c.kind, entries.c.micros
-    held = func.sum(case((kind == "reserve", amount), (kind == "release", -amount), else_=0))
-    spent = func.sum(case(((kind == "settle") & (entries.c.at >= since), amount), else_=0))
-    wanted: Any = select(
-        entries.c.call_id, entries.c.person, func.min(entries.c.at).label("at"), held.label("held"), spent.label("spent"), calls.c.tool,
-        runs.c.id.label("run_id"), runs.c.name, runs.c.state,
-    ).join(calls, calls.c.call_id == entries.c.call_id).outerjoin(runs, runs.c.call_id == entries.c.call_id)
-    if person is not None:
-        wanted = wanted.where(entries.c.person == person)
-    wanted = wanted.group_by(entries.c.call_id).having((held > 0) | (spent > 0)).order_by(func.min(entries.c.id).desc())
-    return [{
-        "run_id": row.run_id, "call_id": row.call_id, "name": row.name or "", "tool": row.tool, "person": row.person, "state": row.state,
-        "since": row.at, "reserved": dollars(int(row.held)), "settled": exact(int(row.spent)), "currency": "USD",
-    } for row in conn.execute(wanted)]
-
-
 def budgets(conn: Connection, limits: Limits, person: str, now: datetime) -> list[dict[str, JsonValue]]:
     """Each cap with what is used of it; the cap of one run has no use."""
     one: dict[str, JsonValue] = {"name": "one run", "cap": dollars(micros(limits.budget.per_run_usd)), "used": None, "left": None}
@@ -141,4 +147,8 @@ def words(facts: Mapping[str, JsonValue], runs_: int, token: Mapping[str, JsonVa
     of = "by everybody" if facts["whose"] == "everybody" else "by you"
     several = f", in {runs_} calls" if runs_ else ""
     said = f"Since {str(facts['since'])[:10]}, {facts['settled']} USD were spent {of} and {facts['reserved']} USD are reserved{several}."
+    if facts["accruing"] != "0.00":
+        said += f" Of that, {facts['accruing']} USD have run up so far."
+    if facts["billed"] is not None:
+        said += f" Azure has billed {facts['billed']} USD so far; its bill comes a day late and is not final."
     return f"{said} Tokens of a hosted brain today: {token['today']} of {token['cap']}." if token["today"] else said

@@ -12,7 +12,10 @@ from policies.book import Book
 from policies.people import Caller
 from policies.policy import Policy
 from policies.tool import Tool
+from tools.azure.choice import AzureChoice
+from tools.azure.stop_orphan import StopOrphan
 from tools.catalogue import Catalogue
+from tools.cloud_toolbox import CloudParts, Secret, build_cloud
 from tools.datasets.add import AddDataset
 from tools.datasets.prepare import prepare
 from tools.datasets.preview import PreviewDataset
@@ -31,8 +34,12 @@ from tools.policy_tools import ExplainPolicy, Rulebook, TestPolicy
 from tools.prove.compare import CompareRuns
 from tools.prove.evaluate import EvaluateModel
 from tools.recommend import RecommendModel
+from tools.runs.adopt import AdoptRun
+from tools.runs.cloud_leaving import LeavingRuns
+from tools.runs.cloud_view import CloudViews
 from tools.runs.curve import Point
 from tools.runs.facts import CountedData
+from tools.runs.fetch import FetchResults
 from tools.runs.line import Line
 from tools.runs.local import LocalRuns
 from tools.runs.logs import LogNews
@@ -52,6 +59,8 @@ from tools.serve.ask import AskModel
 from tools.serve.children import EngineChildren
 from tools.serve.deploy import DeployInference, Deploying, Redeploy
 from tools.serve.deploy_ask import DeployedModels
+from tools.serve.deploy_azure_meter import ServingMeter
+from tools.serve.deploy_azure_parts import teardown_tool, with_azure
 from tools.serve.deploy_local import LocalDeployments
 from tools.serve.deploy_look import ListDeployments, StopDeployment
 from tools.serve.deploy_plan import DeployPlans
@@ -60,11 +69,12 @@ from tools.serve.deploy_store import DeploymentStore
 from tools.serve.export import ExportModel
 from tools.serve.files import ServedFiles
 from tools.serve.preview import PreviewChild
+from tools.settlement import Settlement
 from tools.spend_report import SpendReport
 
-LATEST = frozenset({"run_status", "tail_logs", "cancel_run", "resume_run"})
+LATEST = frozenset({"run_status", "tail_logs", "cancel_run", "resume_run", "fetch_results"})
 """Tools that mean the latest run when none is named."""
-LATEST_FINISHED = frozenset({"evaluate_model", "export_model", "ask_model", "deploy_inference"})
+LATEST_FINISHED = frozenset({"fetch_results", "evaluate_model", "export_model", "ask_model", "deploy_inference"})
 """Tools that mean the latest finished run, and the latest one only when none has finished."""
 
 
@@ -118,6 +128,7 @@ class Toolbox:
     previews: PreviewChild
     reports: Reports
     deploying: Deploying
+    cloud: CloudParts
 
     def defaults(self, tool: str, raw: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         """What a call leaves out: the run that the thread last had, else the person's last one; and the only deployment."""
@@ -126,7 +137,12 @@ class Toolbox:
     def reconcile(self) -> list[RunNews]:
         """Bring the book up to date with the run folders; the runs whose state changed. Call at start and every few seconds."""
         self.previews.tidy()
-        return [*self.reconciler.pass_(), *self.deploying.reconciler.pass_()]
+        self.cloud.costs.pass_()
+        return [*self.reconciler.pass_(), *self.deploying.reconciler.pass_(), *self.cloud.reconciler.pass_(), *self.deploying.azure.pass_()]
+
+    def settlements(self) -> list[Settlement]:
+        """What has ended and cost money that the ledger does not have yet. Give each to the gateway, which settles a call once."""
+        return [*self.cloud.store.settlements(), *self.cloud.prepare.settlements(), *self.deploying.azure.settlements()]
 
     def run_ends(self, after: int) -> tuple[list[RunNews], int]:
         """The ends of runs beyond entry `after` of the list of changes, and the newest entry's number."""
@@ -168,7 +184,9 @@ class Toolbox:
         return [each.as_json() for each in environments(self.places)]
 
     def close(self) -> None:
-        """End the children that answer, preview, export and score. Runs and deployments go on."""
+        """End the children that answer, preview, export and score. Runs and deployments go on, here and in the cloud."""
+        self.deploying.azure.close()
+        self.cloud.close()
         self.engine.close()
         self.answerer.close()
         self.previews.close()
@@ -187,19 +205,24 @@ def with_latest(store: RunStore, tool: str, raw: Mapping[str, Any], caller: Call
     return {**raw, "run_id": row.id} if row is not None else dict(raw)
 
 
-def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy]) -> Toolbox:
-    """Every tool of this version, sharing one of each part; `policy` gives the one in force."""
+def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy], *, azure: AzureChoice = AzureChoice(),
+                  secret: Secret = lambda name: None) -> Toolbox:
+    """Every tool of this version, sharing one of each part; `policy` gives the one in force, `secret` a stored secret by its name."""
     catalogue, hardware, refs = Catalogue(places, book), Hardware(places), Refs(places, book)
     data, counted, store = DataStore(places, book), CountedData(refs, catalogue), RunStore(book)
     engine = EngineChildren(places)
     local, line = LocalRuns(places, engine.environment, home_id=book.home_id()), Line(book)
-    reconciler, views = Reconciler(store, local, line), Views(local, line, GpuUse(NvidiaMl()))
+    cloud = build_cloud(places, book, policy, store, local, azure, secret)
+    reconciler, views = Reconciler(store, local, line), Views(local, line, GpuUse(NvidiaMl()), CloudViews(cloud.store))
     files = ServedFiles(places, local, engine)
     cores, children = hardware.cores(), places.home / "children"
     answerer, previews = Answerer(engine, children, cores), PreviewChild(engine, children)
     deployments, serving = DeploymentStore(book), LocalDeployments(places, engine)
     plans = DeployPlans(store, catalogue, files, hardware.machine, policy, cores)
     deploying = Deploying(plans, deployments, serving, DeployReconciler(deployments, serving), local.folder)
+    serving_there = with_azure(deploying, book, cloud.azure, cloud.prepared, cloud.prices, places.root, local.folder,
+                               lambda run_id: store.get(run_id) is not None)
+    leaving = LeavingRuns(book, cloud.store, local.folder, lambda run_id, by: cloud.reconciler.stop(run_id, "person", by) and None)
     planning = _Planning(places, catalogue, hardware, refs, counted, files, engine, policy)
     known: dict[str, Tool] = {}
     rulebook = Rulebook(book, policy, places.home / "policy", known, partial(with_latest, store))
@@ -207,15 +230,21 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy]) -> T
     tools: tuple[Any, ...] = (
         InspectHardware(hardware), ListModels(catalogue), RecommendModel(catalogue, hardware, counted, places.accelerator),
         AddDataset(places, data), ValidateDataset(refs, catalogue), PreviewDataset(refs, catalogue, previews),
-        EstimateCost(catalogue, hardware, counted, places.accelerator),
-        StartFinetune(planning, store, local, reconciler), ListRuns(store, views, reconciler), RunStatus(store, views, reconciler),
+        EstimateCost(catalogue, hardware, counted, places.accelerator, cloud.offers),
+        StartFinetune(planning, store, local, reconciler, cloud.start), ListRuns(store, views, reconciler, cloud.reconciler),
+        RunStatus(store, views, reconciler, cloud.reconciler),
         TailLogs(store, views),
-        CancelRun(store, local, reconciler), ResumeRun(planning, store, local, reconciler),
+        CancelRun(store, local, reconciler, cloud.reconciler), ResumeRun(planning, store, local, reconciler, cloud.resume),
+        cloud.prepare, StopOrphan(cloud.azure, cloud.prepared, serving_there.orphans),
+        FetchResults(cloud.azure, cloud.prepared, store, cloud.store, local),
+        AdoptRun(cloud.azure, cloud.prepared, cloud.prices, store, cloud.reconciler, local),
+        teardown_tool(book, cloud.azure, cloud.prepared, leaving, serving_there),
         CompareRuns(store, local, views), EvaluateModel(planning, store, local, engine, files), ExportModel(store, local, files),
         AskModel(store, catalogue, files, answerer, DeployedModels(deploying), cores),
         DeployInference(deploying), Redeploy(deploying), ListDeployments(deploying), StopDeployment(deploying),
-        ExplainPolicy(rulebook), TestPolicy(rulebook), SpendReport(book, lambda: policy().limits),
+        ExplainPolicy(rulebook), TestPolicy(rulebook), SpendReport(
+            book, lambda: policy().limits, accruing=lambda now: [*cloud.store.accruing(now), *ServingMeter(book).accruing()]),
     )
     known.update((tool.name, tool) for tool in tools)
     reports = Reports(places, book, store, local, views)
-    return Toolbox(places, known, store, data, catalogue, views, reconciler, engine, answerer, previews, reports, deploying)
+    return Toolbox(places, known, store, data, catalogue, views, reconciler, engine, answerer, previews, reports, deploying, cloud)

@@ -48,7 +48,7 @@ def approval_card(view: ApprovalView) -> dict[str, Any]:
         "tool": view.tool, "target": view.target, "where": view.where, "requester": view.requester, "reason": view.reason,
         "effects": list(view.effects), "tiles": tiles, "lines": [fact for fact in facts if fact["label"] not in summed],
         "details": [fact for fact in facts if fact["label"] in summed], "stop_rules": list(view.stop_rules),
-        "money": money(view.ceiling, view.currency), "digest": view.digest, "expires_at": view.expires_at,
+        "money": money(view.ceiling, view.currency), "paid": is_paid(view.ceiling), "digest": view.digest, "expires_at": view.expires_at,
         "decided_by": list(view.decided_by), "why": view.why, "outcome": view.outcome, "progress": progress(view),
         "again": view.status in AGAIN or (view.status == "approved" and view.outcome.startswith("not started")),
     }
@@ -74,16 +74,43 @@ def money(amount: str, currency: str) -> str:
 
 
 def plan_tiles(plan: Mapping[str, Any], ceiling: str, currency: str) -> list[Tile]:
-    """The four figures a person looks for first, as far as the plan has them: steps, time, memory, money."""
+    """The figures a person looks for first, as far as the plan has them: steps, time, memory, money; money first where it is paid."""
     tiles: list[Tile] = []
     if steps := plan.get("max_steps") or plan.get("steps"):
         tiles.append(Tile(label="Steps", value=f"{steps:,}", note=""))
     for label, name, unit in (("Time", "time", "s"), ("Memory", "memory", "bytes")):
         if (found := _span(plan.get(name), unit))[0]:
             tiles.append(Tile(label=label, value=found[0], note=found[1]))
-    if plan:
-        tiles.append(Tile(label="Cost", value=money(ceiling, currency), note=""))
-    return tiles
+    if not plan:
+        return tiles
+    cost = Tile(label="Cost", value=money(ceiling, currency), note=likely_money(plan, currency))
+    if not is_paid(ceiling):
+        return [*tiles, cost]
+    return [cost, *rate_tiles(plan), *tiles]
+
+
+def is_paid(ceiling: str) -> bool:
+    """Whether money would be reserved, or nobody knows how much."""
+    return ceiling == "unpriced" or float(ceiling) > 0
+
+
+def likely_money(plan: Mapping[str, Any], currency: str) -> str:
+    """The likely cost beside the ceiling; empty where the plan names none or it is free."""
+    cost, found = plan.get("cost"), plan.get("likely_micros")
+    named = cost.get("likely") if isinstance(cost, Mapping) else None
+    amount = named if isinstance(named, str) else f"{found / 1_000_000:.2f}" if isinstance(found, int) and not isinstance(found, bool) else ""
+    return f"likely {amount} {currency}" if amount.strip("0.") else ""
+
+
+def rate_tiles(plan: Mapping[str, Any]) -> list[Tile]:
+    """The price by the hour with its date, and the time limit that the ceiling rests on, as far as a paid plan has them."""
+    cost = plan.get("cost")
+    priced: Mapping[str, Any] = cost if isinstance(cost, Mapping) else plan
+    rate, date = priced.get("per_hour"), priced.get("price_date")
+    limit, hours = plan.get("limit_s"), plan.get("hours")
+    seconds = limit if isinstance(limit, int | float) else 3600 * hours if isinstance(hours, int | float) else None
+    tiles = [Tile(label="Rate", value=rate, note=f"list price of {date}" if date else "")] if isinstance(rate, str) else []
+    return [*tiles, Tile(label="Ends after", value=duration(seconds), note="at the latest")] if seconds else tiles
 
 
 def _span(found: Any, unit: str) -> tuple[str, str]:

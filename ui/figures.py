@@ -14,7 +14,11 @@ STATES: Mapping[str, str] = {
 PHASES: Mapping[str, str] = {
     "prepare": "preparing", "baseline": "measuring the untuned model", "train": "training", "score": "scoring",
     "export": "making the served file", "score_export": "scoring the served file",
+    "approved": "getting ready", "uploading": "uploading", "provisioning": "Azure makes the job", "job_ready": "the job is ready",
+    "start_requested": "starting", "start_unknown": "starting", "starting": "waiting for a machine", "infra_retry": "trying once more",
+    "finishing": "saving the result", "downloading": "fetching the results", "stopping": "stopping", "over_budget": "stopping at its cap",
 }
+"""What the engine, or for a run in Azure the cloud, is doing; a word of anybody else is not shown."""
 TONES: Mapping[str, str] = {"finished": "good", "running": "wait", "failed": "bad", "lost": "bad"}
 SCORES = (("baseline", "Before, checkpoint"), ("tuned", "After, checkpoint"), ("base_served", "Before, served file"),
           ("exported", "After, served file"))
@@ -81,7 +85,7 @@ def figures(view: View) -> list[Figure]:
         Figure(name="step", label="Step", value=f"{step_words(view)}", note=f"epoch {epoch:.2f}" if epoch is not None else ""),
         Figure(name="loss", label="Loss", value=figure(view.get("loss"), 3), note=f"held out {figure(view.get('eval_loss'), 3)}"),
         Figure(name="left", label="Time left" if going(view) else "Spent", value=time_left(view) if going(view) else money_words(view),
-               note=queue_words(view) or likely(view)),
+               note=queue_words(view) or (f"{money_words(view)} so far" if going(view) and is_remote(view) else likely(view))),
         Figure(name="speed", label="Tokens/s", value=figure(view.get("tokens_per_s"), 0), note=""),
         Figure(name="memory", label="Memory, peak", value=bytes_words(view.get("peak_memory_bytes")),
                note=", ".join(each for each in notes if each)),
@@ -120,10 +124,15 @@ def queue_words(view: View) -> str:
     return f"number {int(place)} in the line{'' if seconds is None else f', begins in about {duration(seconds)}'}"
 
 
+def is_remote(view: View) -> bool:
+    """Whether it runs where time is paid for."""
+    return str(view.get("where") or "").startswith("Azure")
+
+
 def money_words(view: View) -> str:
-    """What it has cost."""
+    """What it has cost; a run in Azure is never called free."""
     spent = str(view.get("spent") or "0.00")
-    return "free" if spent == "0.00" else f"{spent} {view.get('currency') or ''}".strip()
+    return "free" if spent == "0.00" and not is_remote(view) else f"{spent} {view.get('currency') or ''}".strip()
 
 
 def device_words(view: View) -> str:

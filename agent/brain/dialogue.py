@@ -7,11 +7,14 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
-from agent.brain import phrases
+from agent.brain import cloud, phrases
+from agent.brain.cloud_words import choices_after
 from agent.brain.deployments import guarded, read_deploying
+from agent.brain.earlier import NOTICE, earlier, with_memory, with_plan
 from agent.brain.faq import Faq
 from agent.brain.intents import DEFAULT_DATA, INTENTS, OFFERED_FIRST, Intent, is_doubtful, may_act, offer
 from agent.brain.moves import Asks, Do, Move, Say, Step
+from agent.brain.place import Place, read_place
 from agent.brain.requests import plan, which_values
 from agent.brain.router import Router
 from agent.brain.ruling import action_of, ask_rules
@@ -22,7 +25,6 @@ from agent.brain.words import facts_of, say_notice, say_result, went_well
 MEMORY = "luthier"
 """Key of a message's additional data: what the assistant asked, offered, or does next."""
 CHOICES = "choices"
-NOTICE = "luthier_notice"
 ACT_AT = 0.5
 READ_CHARACTERS = 2_000
 """Of a long message only the beginning is read as a request; all of it may be a prompt for a model."""
@@ -60,10 +62,12 @@ class Dialogue:
     def _go_on(self, scene: Scene, results: Sequence[ToolMessage]) -> Move:
         last = results[-1]
         said = say_result(str(last.name), facts_of(last))
+        if typed := cloud.confirms(facts_of(last), said):
+            return typed
         calling = next((each for each in reversed(scene.messages) if isinstance(each, AIMessage)), None)
         then = _memory(calling).get("then") or []
         if not then or not went_well(last):
-            return Say(said)
+            return Say(said, choices_after(facts_of(last)))
         tool, args = then[0]
         return self._checked(scene, Do(tool, args, said, tuple((name, given) for name, given in then[1:])))
 
@@ -108,7 +112,9 @@ class Dialogue:
         if asks.missing == "values":
             joined = _with_values(asks.request, text)
             return self._swept(scene, joined, ()) if joined else None
-        slots = read_slots(text)
+        slots, place = read_slots(text), read_place(text)
+        if asks.missing in ("group", "execution"):
+            return self._named(scene, asks.missing, text, place)
         found = {
             "dataset": slots.dataset,
             "path": slots.path,
@@ -122,22 +128,31 @@ class Dialogue:
         joined = f"{asks.request}: {found}" if asks.missing == "prompt" else f"{asks.request} {found}"
         return self._checked(scene, plan(_intent_of(asks.request, self._router), joined, read_slots(joined)))
 
+    def _named(self, scene: Scene, missing: str, text: str, place: Place) -> Move | None:
+        """The teardown of the group, or the adoption of the execution, that was asked for by name."""
+        word = text.strip().strip("\"'“”„.!").strip()
+        alone = word if re.fullmatch(r"[A-Za-z0-9][\w().-]{2,89}", word) and not phrases.COMMAND.match(word) else ""
+        if missing == "execution":
+            return self._acted(scene, Do("adopt_run", {"execution": place.execution})) if place.execution else None
+        group = place.group or ("" if phrases.YES.fullmatch(word) or phrases.NO.fullmatch(word) else alone)
+        return self._acted(scene, cloud.teardown(group)) if group else None
+
     def _amended(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move | None:
         """“Make it 5 epochs” while a plan waits: a newer proposal with the changed setting, which replaces the older."""
-        slots = read_slots(text)
+        slots, place = read_slots(text), read_place(text)
         waits = any(each.get("tool") == "start_finetune" for each in scene.waiting)
         if (
             not waits
-            or not (slots.settings or slots.dataset or slots.model)
+            or not (slots.settings or slots.dataset or slots.model or place.provider or place.gpu or place.budget_usd)
             or not phrases.AMEND.search(text)
             or phrases.NEGATED.search(text)
         ):
             return None
-        calls = [call for each in before if isinstance(each, AIMessage) for call in each.tool_calls if call["name"] == "start_finetune"]
-        if not calls:
+        planned = earlier(before, "start_finetune")
+        if planned is None:
             return None
         changed = {name: value for name, value in (("dataset", slots.dataset), ("model", slots.model)) if value}
-        kept = dict(calls[-1]["args"])
+        kept = place.moved(planned)
         swept = read_sweep(str(kept.get("sweep", "")))
         if swept and SETTINGS[swept.of] in slots.settings:
             del kept["sweep"]
@@ -150,11 +165,28 @@ class Dialogue:
         named, slots = read_sweep(text), read_slots(text)
         if named is None or is_doubtful(text) or not (is_wanted(text) or (named.values and slots.dataset and may_be_wanted(text))):
             return None
-        if slots.cloud:
-            return Say(phrases.NO_CLOUD)
         if not named.values:
             return which_values(text, named.of)
-        return self._checked(scene, plan("start_finetune", text, slots if slots.dataset else _with_memory(slots, before)))
+        return self._checked(scene, plan("start_finetune", text, slots if slots.dataset else with_memory(slots, before)))
+
+    def _clouded(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move | None:
+        """What the words ask of Azure; None where they are about something else."""
+        slots, place = read_slots(text), read_place(text)
+        if place.foreign and cloud.wants_placing(text):
+            return Say(cloud.ELSEWHERE.format(place=place.foreign), cloud.OFFERS)
+        if place.many and cloud.wants_training(text, replace(place, provider="azure")):
+            return Say(cloud.ONE_GPU)
+        if move := cloud.moves_run(text, slots, place) or cloud.read_cloud(text, slots, place):
+            return self._acted(scene, move)
+        if not (cloud.wants_estimate(text, place) or cloud.wants_training(text, place)):
+            return None
+        slots = slots if slots.dataset else with_memory(with_plan(slots, before), before)
+        return self._checked(scene, plan(_intent_of(text, self._router), text, slots))
+
+    def _acted(self, scene: Scene, move: Move) -> Move:
+        """The move, checked; standing in for another brain the cloud is only looked at."""
+        refused = scene.reading_only and isinstance(move, Do) and cloud.acts(move)
+        return Say(phrases.READING_ONLY) if refused else self._checked(scene, move)
 
     def _routed(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move:
         found = self._router.probabilities(text)
@@ -163,11 +195,15 @@ class Dialogue:
             return Say(phrases.PASTED)
         if swept := self._swept(scene, text, before):
             return swept
+        if clouded := self._clouded(scene, text, before):
+            return clouded
         if deploying := read_deploying(text, read_slots(text)):
             return self._checked(scene, guarded(deploying, scene.reading_only, Say(phrases.READING_ONLY)))
         answer, likeness = self._faq.find(text)
         if name == "forget" and sure >= ACT_AT and (short := self._short(scene, "forget it")):
             return short
+        if answer is not None and name == "cloud":
+            return Say(answer)
         if spoken := phrases.SPOKEN.get(name) if sure >= ACT_AT else None:
             return Say(*spoken)
         intent = INTENTS.get(name)
@@ -180,10 +216,8 @@ class Dialogue:
         if name == "explain_policy":
             return self._checked(scene, ask_rules(text, self._router))
         slots = read_slots(text)
-        if slots.cloud and not intent.reads:
-            return Say(phrases.NO_CLOUD)
         if intent.need_dataset and slots.dataset is None:
-            slots = _with_memory(slots, before)
+            slots = with_memory(slots, before)
         return self._checked(scene, plan(name, text, slots))
 
     def _unsure(self, text: str, found: Mapping[str, float]) -> Say:
@@ -224,16 +258,6 @@ def _chosen(text: str, last: AIMessage | None) -> str | None:
     return next((str(sentence) for label, sentence in options if str(label).lower() == text.lower()), None)
 
 
-def _with_memory(slots: Slots, before: Sequence[AnyMessage]) -> Slots:
-    """The dataset that the conversation named last, where the request names none."""
-    for message in reversed(before):
-        if isinstance(message, HumanMessage) and NOTICE not in message.additional_kwargs:
-            named = read_slots(str(message.text)).dataset
-            if named is not None:
-                return replace(slots, dataset=named, path=slots.path or named)
-    return slots
-
-
 def _with_values(request: str, text: str) -> str | None:
     """A request for a sweep together with the values that were named after it; None when the answer holds none."""
     named = read_sweep(request)
@@ -244,6 +268,11 @@ def _with_values(request: str, text: str) -> str | None:
 
 
 def _intent_of(request: str, router: Router) -> str:
+    place = read_place(request)
+    if cloud.wants_estimate(request, place):
+        return "estimate_cost"
+    if cloud.wants_training(request, place):
+        return "start_finetune"
     if (swept := read_sweep(request)) is not None and swept.values and is_wanted(request):
         return "start_finetune"
     found = [name for name in router.probabilities(request) if name in INTENTS]

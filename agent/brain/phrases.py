@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agent.brain.cloud import CLOUD, OFFERS
 from agent.brain.intents import INTENTS, OFFERED_FIRST, offer
 from agent.brain.slots import Slots
 
@@ -38,18 +39,16 @@ HELP = (
     "- Try r 8, 16 and 32 on samples/helpdesk.jsonl · Stop the sweep · Compare my runs\n"
     "- Evaluate the tuned model · Ask both: how do I reset my password? · Export the model as onnx\n"
     "- Deploy it · What is deployed? · Redeploy · Stop the deployment\n"
+    "- What would it cost on Azure? · Prepare the cloud · Run it on Azure · Fetch the results · Deploy it on Azure · Tear down the cloud\n"
     "- What have I spent? · Would I be allowed to export the model? · Check the policy\n"
     "I also answer questions such as “what is LoRA?” or “how should my data look?”."
 )
 THANKS = "You are welcome."
-NO_CLOUD = (
-    "Cloud runs and cloud deployments are not in this version: training and answering happen on this machine, and cost nothing."
-)
 SPOKEN: Mapping[str, tuple[Any, ...]] = {
     "hello": (HELLO, FIRST_CHOICES),
     "help": (HELP, FIRST_CHOICES),
     "thanks": (THANKS,),
-    "cloud": (NO_CLOUD,),
+    "cloud": (CLOUD, OFFERS),
 }
 UNSURE = "I am not sure what you mean. Did you want one of these? You can also say “help”."
 PASTED = "That looks like pasted data. Tell me in words what you would like; data goes into a file, by upload or add_dataset."

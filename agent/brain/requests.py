@@ -6,10 +6,12 @@ from typing import Any
 
 from agent.brain.intents import DEFAULT_DATA
 from agent.brain.moves import Asks, Do, Move, Say, Step
+from agent.brain.place import Place, read_place
 from agent.brain.slots import Question, Slots, find_prompt
 
 _SPANS = ((r"\btoday\b|\bheute\b", "today"), (r"\bweek\b|\bwoche\b", "7d"), (r"\byear\b|\bjahr\b|\bever\b", "365d"))
 _REST = re.compile(r"\bsweep\b|\bthe (?:rest|others)\b", re.IGNORECASE)
+_ESTIMATED = frozenset({"epochs", "max_steps", "method", "provider", "gpu", "region"})
 _WHICH_DATA = "Which dataset? Name a file below an allowed folder, drop one into the chat, or take the sample."
 
 
@@ -26,8 +28,7 @@ def plan(intent: str, text: str, slots: Slots, question: Question | None = None)
         case "estimate_cost":
             if slots.dataset is None:
                 return _which_data(text)
-            wanted = {name: value for name, value in slots.settings.items() if name in ("epochs", "max_steps", "method")}
-            return Do(intent, {"model": slots.model or "bundled", "dataset": slots.dataset, **wanted})
+            return Do(intent, {"model": slots.model or "bundled", "dataset": slots.dataset, **_told(slots.settings, read_place(text))})
         case "add_dataset":
             if slots.path is None:
                 return Say(
@@ -40,8 +41,10 @@ def plan(intent: str, text: str, slots: Slots, question: Question | None = None)
             return Do(intent, _given(task=slots.task))
         case "list_runs":
             return Do(intent, _given(status=slots.status))
-        case "run_status" | "resume_run":
+        case "run_status":
             return Do(intent, _given(run_id=_run(slots)))
+        case "resume_run":
+            return Do(intent, _given(run_id=_run(slots), provider=read_place(text).provider or None))
         case "cancel_run":
             return Do(intent, _given(run_id=_run(slots), whole_sweep=True if _REST.search(text) else None))
         case "tail_logs":
@@ -70,18 +73,28 @@ def plan(intent: str, text: str, slots: Slots, question: Question | None = None)
 def _start(text: str, slots: Slots) -> Move:
     if slots.dataset is None:
         return _which_data(text)
-    model, settings = slots.model or "bundled", dict(slots.settings)
+    model, settings, place = slots.model or "bundled", dict(slots.settings), read_place(text)
     if slots.settings.get("name") in ("the", "a", "it"):
         settings.pop("name")
-    told = {name: value for name, value in settings.items() if name in ("epochs", "max_steps", "method")}
+    settings |= place.args("provider", "gpu", "region", "budget_usd")
+    told = _told(settings, place)
     check: Step = ("validate_dataset", _given(path=slots.dataset, model=slots.model if slots.model != "bundled" else None))
     estimate: Step = ("estimate_cost", {"model": model, "dataset": slots.dataset, **told})
     start: Step = ("start_finetune", {"model": model, "dataset": slots.dataset, **settings})
+    if place.provider == "azure":
+        words = "I check the data and ask Azure for its quota and prices; then the plan comes on a card, with a ceiling in money."
+        return Do(*check, words, (start,) if "sweep" in settings else (estimate, start))
     if "sweep" in settings:  # an estimate of one run would say nothing of them together; their plan does
         return Do("inspect_hardware", {}, "I look at the machine and check the data; then the plan of all runs comes on one card.",
                   (check, start))
     return Do("inspect_hardware", {}, "I look at the machine, check the data and estimate; then the plan comes on a card.",
               (check, estimate, start))
+
+
+def _told(settings: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """What an estimate is given of a run's settings and place."""
+    kept = {name: value for name, value in settings.items() if name in _ESTIMATED}
+    return kept | dict(place.args("provider", "gpu", "region"))
 
 
 def which_values(text: str, of: str) -> Say:
@@ -115,7 +128,8 @@ def _ask(text: str, slots: Slots, question: Question) -> Move:
 
 
 def _which_data(text: str) -> Say:
-    sentence = f"{text.rstrip('.!?')} {'' if ' on ' in text or ' of ' in text else 'on '}{DEFAULT_DATA}"
+    joint = "with " if read_place(text).provider == "azure" else "" if " on " in text or " of " in text else "on "
+    sentence = f"{text.rstrip('.!?')} {joint}{DEFAULT_DATA}"
     return Say(_WHICH_DATA, (("The helpdesk sample", sentence),), Asks("dataset", text))
 
 

@@ -46,7 +46,6 @@ _ROWS = re.compile(
 )
 _GB = re.compile(r"\b(\d+(?:\.\d+)?)\s*(?:gb|gib|gigs?|gigabytes?)\b", re.IGNORECASE)
 _LICENCE = re.compile(r"\b(mit|apache(?:-2\.0)?|permissive)\b(?=.*licen[cs]e|\b)", re.IGNORECASE)
-_CLOUD = re.compile(r"\b(?:azure|cloud|kubernetes|aws|endpoint|deployment)\b", re.IGNORECASE)
 _TASKS = {
     "classify": r"classif|sentiment|categor|label",
     "summarise": r"summar",
@@ -105,7 +104,6 @@ class Slots:
     license: str | None = None
     task: str | None = None
     status: str | None = None
-    cloud: bool = False
 
 
 def read_slots(text: str) -> Slots:
@@ -147,7 +145,6 @@ def read_slots(text: str) -> Slots:
         license=_licence(low),
         task=next((name for name, pattern in _TASKS.items() if re.search(pattern, low)), None),
         status=next((name for name, pattern in _STATUS if re.search(pattern, low)), None),
-        cloud=bool(_CLOUD.search(low)),
     )
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 
+from agent.brain.cloud_words import CLOUD_WORDS, say_places, say_spent
 from agent.brain.deployments import DEPLOYMENT_WORDS, say_deployment_notice
+from agent.brain.run_words import RUN_WORDS, kind_of, score_words
+from agent.brain.units import duration, gib, span
 
 Facts = Mapping[str, Any]
 
@@ -60,10 +63,10 @@ def say_notice(notice: Facts) -> str:
         case "outcome", _:
             return say_result(str(facts.get("tool", "")), facts)
         case "run", "finished":
-            scores = _scores(facts)
+            scores = score_words(facts)
             return f"Run {run} is finished. {scores}You can now say: “ask both: …”, “evaluate the tuned model” or “export the model”."
         case "run", "failed":
-            return f"Run {run} failed{_kind(facts)}. Say “show the log” for its last lines, or “resume the run”."
+            return f"Run {run} failed{kind_of(facts)}. Say “show the log” for its last lines, or “resume the run”."
         case "run", "cancelled":
             return f"Run {run} was stopped at step {facts.get('step') or 0}. Its checkpoints are kept; say “resume the run” to go on."
         case "run", "interrupted":
@@ -120,67 +123,10 @@ def _estimated(facts: Facts) -> str:
     if facts.get("fits") is False:
         return _sentence(f"It does not fit: {facts.get('reason', '')}", "Choose a smaller model, qlora, or free memory.")
     return (
-        f"It fits: about {_gib(memory.get('likely_bytes'))} of memory and {_span(time.get('low_s'), time.get('high_s'))} "
-        f"(likely {_duration(time.get('likely_s'))}), {facts.get('steps', '?')} steps, "
-        f"cost {cost.get('likely', '0.00')} {cost.get('currency', 'USD')}."
+        f"It fits: about {gib(memory.get('likely_bytes'))} of memory and {span(time.get('low_s'), time.get('high_s'))} "
+        f"(likely {duration(time.get('likely_s'))}), {facts.get('steps', '?')} steps, "
+        f"cost {cost.get('likely', '0.00')} {cost.get('currency', 'USD')}.{say_places(facts)}"
     )
-
-
-def _run(facts: Facts) -> str:
-    run, state = facts.get("run_id", ""), facts.get("state", "unknown")
-    said = f"Run {run} is {state}"
-    if facts.get("step"):
-        said += f", step {facts['step']} of {facts.get('steps', '?')}"
-    if isinstance(facts.get("loss"), int | float):
-        said += f", loss {facts['loss']:.3f}"
-    if state == "running" and facts.get("eta_s"):
-        said += f", about {_duration(facts['eta_s'])} left"
-    return f"{said}. {_scores(facts)}".strip()
-
-
-def _runs(facts: Facts) -> str:
-    states = facts.get("by_state") or {}
-    if not facts.get("total"):
-        return "There are no runs yet. Say for example: Fine-tune the bundled model on samples/helpdesk.jsonl"
-    listed = [f"{each.get('run_id')} ({each.get('state')})" for each in facts.get("runs") or []][:5]
-    return f"{facts['total']} runs: {', '.join(f'{count} {state}' for state, count in states.items())}. Newest: {', '.join(listed)}."
-
-
-def _logs(facts: Facts) -> str:
-    errors = facts.get("lines_with_errors") or 0
-    return f"The last {facts.get('lines', 0)} lines are shown; {errors} of them speak of errors."
-
-
-def _compared(facts: Facts) -> str:
-    runs = facts.get("runs") or []
-    best = next((each for each in runs if each.get("run_id") == facts.get("best")), None)
-    said = f"{len(runs)} runs are side by side above"
-    if best is None:
-        return f"{said}; none of them has a score yet."
-    values = " and ".join(f"{str(name).replace('_', ' ')} {value}" for name, value in (best.get("differs") or {}).items())
-    share = f", {best['tuned']:.0%} exact on held-out rows" if isinstance(best.get("tuned"), int | float) else ""
-    clear = all(each.get("verdict") in ("first", "better", "worse") for each in runs)
-    sure = "" if clear else " Not every difference is clear; see the table."
-    return f"{said}. The best is {best['run_id']}{f' with {values}' if values else ''}{share}.{sure}"
-
-
-def _started(facts: Facts) -> str:
-    if isinstance(runs := facts.get("run_ids"), list) and len(runs) > 1:
-        return f"The sweep's {len(runs)} runs go one after the other; the first is {runs[0]}. A table compares them at the end."
-    if facts.get("waits"):
-        return f"Run {facts.get('run_id', '')} waits for its turn on this machine. The card shows its place, and I say when it ends."
-    steps = f", {facts['steps']} steps" if facts.get("steps") else ""
-    return f"Run {facts.get('run_id', '')} has started{steps}. The card shows it live, and I say when it ends."
-
-
-def _cancelled(facts: Facts) -> str:
-    if isinstance(stopped := facts.get("stopped"), list):
-        if not stopped:
-            return "All runs of that sweep had already ended."
-        return f"The sweep stops: {len(stopped)} of its runs {'end' if len(stopped) > 1 else 'ends'}; checkpoints are kept."
-    if facts.get("stopping"):
-        return f"Run {facts.get('run_id', '')} is stopping; its checkpoints are kept."
-    return f"Run {facts.get('run_id', '')} is {facts.get('state', 'stopped')}."
 
 
 def _evaluated(facts: Facts) -> str:
@@ -213,13 +159,13 @@ def _added(facts: Facts) -> str:
 
 
 def _spent(facts: Facts) -> str:
-    if not any(facts.get(name) not in (None, "0.00", "0") for name in ("reserved", "settled")):
+    if not any(facts.get(name) not in (None, "0.00", "0") for name in ("reserved", "settled", "accruing", "billed")):
         return "Nothing has been spent, and nothing is reserved."
     currency, whose = facts.get("currency", "USD"), "everybody" if facts.get("whose") == "everybody" else "you"
     since = f" since {str(facts['since'])[:10]}" if facts.get("since") else ""
     left = [f"{each.get('left')} {currency} of {each.get('name')}" for each in facts.get("budgets") or [] if each.get("left") is not None]
     said = f"Spent by {whose}{since}: {facts.get('settled', '?')} {currency}. Reserved for what still runs: {facts.get('reserved', '?')}"
-    return f"{said} {currency}.{' Left: ' + ', '.join(left) + '.' if left else ''}"
+    return f"{said} {currency}.{say_spent(facts)}{' Left: ' + ', '.join(left) + '.' if left else ''}"
 
 
 def _explained(facts: Facts) -> str:
@@ -245,13 +191,6 @@ _DONE: dict[str, Callable[[Facts], str]] = {
         f"{facts.get('shown_to_the_person', 'Some')} rows are shown above ({facts.get('format', 'unknown format')})."
     ),
     "estimate_cost": _estimated,
-    "run_status": _run,
-    "list_runs": _runs,
-    "tail_logs": _logs,
-    "start_finetune": _started,
-    "resume_run": _started,
-    "cancel_run": _cancelled,
-    "compare_runs": _compared,
     "evaluate_model": _evaluated,
     "export_model": _exported,
     "ask_model": _asked,
@@ -259,39 +198,13 @@ _DONE: dict[str, Callable[[Facts], str]] = {
     "spend_report": _spent,
     "explain_policy": _explained,
     "test_policy": _tested,
+    **RUN_WORDS,
+    **CLOUD_WORDS,
     **DEPLOYMENT_WORDS,
     "withdraw_proposal": lambda facts: f"The proposal {facts.get('approval_id', '')} is withdrawn. Nothing was done.",
 }
 
 
-def _scores(facts: Facts) -> str:
-    found = facts.get("exact_match") or {}
-    parts = [f"{name} {found[name]:.0%}" for name in ("baseline", "tuned", "exported") if isinstance(found.get(name), int | float)]
-    return f"Held-out exact match: {', '.join(parts)}. " if parts else ""
-
-
-def _kind(facts: Facts) -> str:
-    return {"oom": " (out of memory)", "disk": " (no room on the disk)", "data": " (the data)", "diverged": " (the loss diverged)"}.get(
-        str(facts.get("kind")), ""
-    )
-
-
 def _sentence(what: str, remedy: Any) -> str:
     what = what if what.endswith((".", "!", "?")) else f"{what}."
     return f"{what} {remedy}" if remedy else what
-
-
-def _gib(value: Any) -> str:
-    return f"{value / 1024**3:.1f} GiB" if isinstance(value, int | float) else "an unknown amount"
-
-
-def _span(low: Any, high: Any) -> str:
-    return f"{_duration(low)} to {_duration(high)}"
-
-
-def _duration(seconds: Any) -> str:
-    if not isinstance(seconds, int | float):
-        return "an unknown time"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

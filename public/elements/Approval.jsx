@@ -11,9 +11,9 @@ function Lines({ lines, style }) {
   );
 }
 
-function Tile({ tile }) {
+function Tile({ tile, paid }) {
   return (
-    <div className="lu-tile">
+    <div className={'lu-tile' + (tile.label === 'Cost' && paid ? ' lu-money' : '')}>
       <span className="lu-soft lu-small">{tile.label}</span><b>{tile.value}</b>
       {tile.note ? <span className="lu-soft lu-small">{tile.note}</span> : null}
     </div>
@@ -56,7 +56,8 @@ export default function Approval() {
         <span className="lu-soft">{plan ? shown.tool + ' · ' + shown.where : shown.target}</span>
         <span className={'lu-pill ' + tone} data-testid="approval-status">{shown.open && shown.progress ? shown.progress : shown.title + by}</span>
       </div>
-      {plan ? <div className="lu-tiles">{shown.tiles.map((tile) => <Tile key={tile.label} tile={tile} />)}</div> : null}
+      {plan ? <div className="lu-tiles">{shown.tiles.map((tile) => <Tile key={tile.label} tile={tile} paid={shown.paid} />)}</div> : null}
+      {!plan && shown.paid ? <div className="lu-tiles"><Tile tile={{ label: 'Cost', value: shown.money }} paid /></div> : null}
       {!plan && shown.reason ? <p className="lu-soft">{shown.reason}</p> : null}
       <Lines lines={shown.lines} />
       {shown.stop_rules && shown.stop_rules.length ? (

@@ -1,23 +1,7 @@
 // Runs side by side: one table with the best marked, and one chart with all their loss curves.
 import { useEffect, useRef, useState } from 'react';
 
-const PROGRAM = '/chat/public/run-chart.js';
 const COLOURS = ['#d9822b', '#2b7fd9', '#2e9d6b', '#b04fc4', '#c43d4b', '#7a8a2a', '#3aa6b9', '#8a6d4b'];
-
-// The chart's program, shared with the cards of runs and fetched once.
-function chartProgram() {
-  if (window.LuthierRunChart) return Promise.resolve(window.LuthierRunChart);
-  if (!window.LuthierChartProgram) {
-    window.LuthierChartProgram = new Promise((ready, failed) => {
-      const script = document.createElement('script');
-      script.src = PROGRAM;
-      script.onload = () => ready(window.LuthierRunChart);
-      script.onerror = () => { window.LuthierChartProgram = null; failed(new Error('not loaded')); };
-      document.head.appendChild(script);
-    });
-  }
-  return window.LuthierChartProgram;
-}
 
 function traces(curves) {
   return curves.flatMap((each, at) => {
@@ -47,7 +31,7 @@ export default function Comparison() {
     let plotly = null, gone = false;
     const draw = () => { if (plotly && place.current && !gone) plotly.react(place.current, traces(curves), layout(place.current), { displayModeBar: false, responsive: true }); };
     const failed = () => setProblem('The chart cannot be drawn: its program did not load from this server. Reload the page; the table holds without it.');
-    chartProgram().then((program) => program.load()).then((found) => { plotly = found; draw(); }).catch(failed);
+    window.luthierChart().then((program) => program.load()).then((found) => { plotly = found; draw(); }).catch(failed);
     const theme = new MutationObserver(draw);
     theme.observe(document.documentElement, { attributes: true, attributeFilter: ['class', 'data-theme', 'style'] });
     return () => { gone = true; theme.disconnect(); if (plotly && place.current) plotly.purge(place.current); };

@@ -2,10 +2,11 @@
 import { useEffect, useRef, useState } from 'react';
 import { Button } from '@/components/ui/button';
 
-const PROGRAM = '/chat/public/run-chart.js';
 const LOG_LINES = 1000;
 const WORDS = { queued: 'Waiting to start', running: 'Running', finished: 'Finished', failed: 'Failed', cancelled: 'Stopped', interrupted: 'Interrupted', lost: 'Lost' };
-const PHASES = { prepare: 'preparing', baseline: 'measuring the untuned model', train: 'training', score: 'scoring', export: 'making the served file', score_export: 'scoring the served file' };
+const PHASES = { prepare: 'preparing', baseline: 'measuring the untuned model', train: 'training', score: 'scoring', export: 'making the served file', score_export: 'scoring the served file',
+  approved: 'getting ready', uploading: 'uploading', provisioning: 'Azure makes the job', job_ready: 'the job is ready', start_requested: 'starting', start_unknown: 'starting',
+  starting: 'waiting for a machine', infra_retry: 'trying once more', finishing: 'saving the result', downloading: 'fetching the results', stopping: 'stopping', over_budget: 'stopping at its cap' };
 const ROWS = [['baseline', 'Before, checkpoint'], ['tuned', 'After, checkpoint'], ['base_served', 'Before, served file'], ['exported', 'After, served file']];
 
 const time = (s) => (s == null ? '–' : s < 90 ? Math.max(1, Math.round(s)) + ' s' : s < 5400 ? Math.round(s / 60) + ' min' : (s / 3600).toFixed(1) + ' h');
@@ -14,21 +15,6 @@ const gib = (b) => (b == null ? '–' : b >= 1073741824 ? (b / 1073741824).toFix
 const share = (v) => (v == null ? '–' : Math.round(v * 100) + ' %');
 const rate = (v) => (v == null ? '–' : v !== 0 && Math.abs(v) < 0.001 ? Number(v).toExponential(1).replace('e-', 'e−') : String(Number(Number(v).toPrecision(3))));
 const figure = (v, digits) => (v == null ? '–' : Number(v).toFixed(digits));
-
-// The chart's program, shared with the run's own page and fetched once.
-function chartProgram() {
-  if (window.LuthierRunChart) return Promise.resolve(window.LuthierRunChart);
-  if (!window.LuthierChartProgram) {
-    window.LuthierChartProgram = new Promise((ready, failed) => {
-      const script = document.createElement('script');
-      script.src = PROGRAM;
-      script.onload = () => ready(window.LuthierRunChart);
-      script.onerror = () => { window.LuthierChartProgram = null; failed(new Error('not loaded')); };
-      document.head.appendChild(script);
-    });
-  }
-  return window.LuthierChartProgram;
-}
 
 function Tile({ label, value, note, testid }) {
   return (
@@ -109,7 +95,7 @@ export default function Run() {
   useEffect(() => {
     if (!drawn || !plot.current) return undefined;
     let gone = false;
-    chartProgram().then((program) => {
+    window.luthierChart().then((program) => {
       if (gone || !plot.current) return;
       chart.current = program.mount(plot.current, { steps: view.steps });
       chart.current.update(waiting.current);
@@ -140,7 +126,8 @@ export default function Run() {
   const rows = ROWS.filter(([which]) => scores[which]);
   const left = view.eta_low_s != null && view.eta_high_s != null && view.eta_high_s - view.eta_low_s >= 5
     ? span(view.eta_low_s, view.eta_high_s) : time(view.eta_s);
-  const cost = view.spent === '0.00' || !view.spent ? 'free' : view.spent + ' ' + (view.currency || '');
+  const paid = /^Azure/.test(view.where || '');
+  const cost = !paid && (view.spent === '0.00' || !view.spent) ? 'free' : (view.spent || '0.00') + ' ' + (view.currency || '');
   const device = view.gpu_use != null ? 'GPU ' + share(view.gpu_use) : view.cores_busy != null ? figure(view.cores_busy, 1) + ' cores busy' : '';
   const doing = going && view.phase ? PHASES[view.phase] || view.phase : '';
   return (
@@ -154,11 +141,13 @@ export default function Run() {
       <div className="lu-tiles lu-six">
         <Tile label="Step" value={(view.step || 0) + ' / ' + (view.steps || '–')} note={view.epoch == null ? '' : 'epoch ' + Number(view.epoch).toFixed(2)} testid="run-step" />
         <Tile label="Loss" value={figure(view.loss, 3)} note={view.eval_loss == null ? '' : 'held-out ' + figure(view.eval_loss, 3)} testid="run-loss" />
-        <Tile label={going ? 'Time left' : 'Cost'} value={going ? left : cost} note={going ? 'cost ' + cost : ''} testid="run-eta" />
+        {paid && !going ? <Tile label="Learning rate" value={rate(view.learning_rate)} testid="run-rate" />
+          : <Tile label={going ? 'Time left' : 'Cost'} value={going ? left : cost} note={going && !paid ? 'cost ' + cost : ''} testid="run-eta" />}
         <Tile label="Tokens/s" value={figure(view.tokens_per_s, 0)} note={device} testid="run-speed" />
         <Tile label={view.memory_bytes == null ? 'Memory, peak' : 'Memory now'} value={gib(view.memory_bytes == null ? view.peak_memory_bytes : view.memory_bytes)}
           note={[view.memory_bytes == null || view.peak_memory_bytes == null ? '' : 'peak ' + gib(view.peak_memory_bytes), view.predicted_memory_bytes ? 'predicted ' + gib(view.predicted_memory_bytes) : ''].filter(Boolean).join(', ')} testid="run-memory" />
-        <Tile label="Learning rate" value={rate(view.learning_rate)} note={view.grad_norm == null ? '' : 'gradient norm ' + figure(view.grad_norm, 2)} testid="run-rate" />
+        {paid ? <Tile label={going ? 'Cost so far' : 'Cost'} value={cost} note="by the clock; the bill comes later" testid="run-cost" />
+          : <Tile label="Learning rate" value={rate(view.learning_rate)} note={view.grad_norm == null ? '' : 'gradient norm ' + figure(view.grad_norm, 2)} testid="run-rate" />}
       </div>
       {drawn ? (
         <>
@@ -167,6 +156,7 @@ export default function Run() {
         </>
       ) : null}
       {view.progress && going ? <p className="lu-say lu-soft" data-testid="run-progress">{view.progress}</p> : null}
+      {paid && going ? (view.warnings || []).map((words) => <p key={words} className="lu-say lu-bad" data-testid="run-warning">{words}</p>) : null}
       {view.reason ? <p className={'lu-say' + (tone === 'lu-bad' ? ' lu-bad' : '')} data-testid="run-reason">{view.reason}</p> : null}
       {rows.length ? (
         <table className="lu-table" data-testid="run-scores">

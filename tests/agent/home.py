@@ -202,6 +202,10 @@ class Hands:
         self.ended += [each for each in told if each.run_id]  # the list has the changes of runs alone
         return told
 
+    def settlements(self) -> Sequence[Any]:
+        """Nothing in a test's home costs money."""
+        return []
+
     def run_ends(self, after: int) -> tuple[Sequence[News], int]:
         """Beyond an entry; a home has had one change before."""
         return self.ended[max(0, after - 1):], len(self.ended) + 1

@@ -8,12 +8,14 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
+from agent.brain.cloud_words import CLOUD_WORDS
 from agent.brain.embedded import EmbeddedBrain
 from agent.brain.intents import INTENTS
 from agent.brain.moves import Do
 
 FILE = Path(__file__).parent / "requests.toml"
-TOOLS = [{"function": {"name": name}} for name in (*(name for name in INTENTS if name != "compare_runs"), "withdraw_proposal")]
+KNOWN = (*(name for name in INTENTS if name != "compare_runs"), "withdraw_proposal", *CLOUD_WORDS, "deploy_inference", "stop_deployment")
+TOOLS = [{"function": {"name": name}} for name in KNOWN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Outcome:
     @property
     def wrong_effect(self) -> bool:
         """The same, with a tool that does more than look."""
-        return self.wrong_action and not INTENTS[self.did].reads
+        return self.wrong_action and not (self.did in INTENTS and INTENTS[self.did].reads)
 
 
 def measure(brain: EmbeddedBrain, group: str) -> list[Outcome]:
@@ -49,7 +51,7 @@ def measure(brain: EmbeddedBrain, group: str) -> list[Outcome]:
         did, args = (move.then[-1] if move.then else (move.tool, move.args)) if isinstance(move, Do) else ("", {})
         offered = False
         if not isinstance(move, Do) and case["tool"]:
-            label = INTENTS[case["tool"]].label
+            label = INTENTS[case["tool"]].label if case["tool"] in INTENTS else ""
             offered = any(each[0] == label for each in move.choices) or move.asks is not None
         right = did == case["tool"]
         found.append(Outcome(case["say"], case["tool"], did, args, right, right and dict(args) == case["args"], offered))

@@ -29,6 +29,7 @@ def reads(text: str) -> Do | None:
         ("what is deployed?", "list_deployments", {}), ("List my deployments", "list_deployments", {}),
         ("which deployments are running", "list_deployments", {}), ("deployments", "list_deployments", {}),
         ("stop the deployment", "stop_deployment", {}), ("shut down the endpoint", "stop_deployment", {}),
+        ("deploy it to azure", "deploy_inference", {"provider": "azure"}),
         ("stop serving", "stop_deployment", {}), ("undeploy it", "stop_deployment", {}),
         ("stop deployment 4k2j8m9qxz", "stop_deployment", {"deployment_id": "4k2j8m9qxz"}),
         ("delete the deployment", "stop_deployment", {"delete": True}), ("redeploy", "redeploy", {}),
@@ -43,7 +44,7 @@ def test_words_ask_for_one_call(text: str, tool: str, args: Mapping[str, Any]) -
 @pytest.mark.parametrize(
     "text",
     [
-        "deploy it to azure", "deploy on kubernetes", "serve it to my team", "make it public on the internet", "how do i deploy a model?",
+        "deploy on kubernetes", "serve it to my team", "make it public on the internet", "how do i deploy a model?",
         "don't deploy it", "would i be allowed to deploy the model", "what would it cost to deploy it", "stop the run", "list my runs",
         "fine-tune the bundled model on samples/helpdesk.jsonl", "export the model as onnx", "show the log", "what is lora?",
         "why is the deployment slow", "restart the run", "delete the run", "evaluate the tuned model", "show me the served files",
@@ -93,7 +94,8 @@ RUNNING = {"deployment_id": "4k2j8m9qxz", "state": "running", "url": "http://127
         ("redeploy", RUNNING | {"tuned": False}, ["The model bundled answers"]),
         ("deploy_inference", RUNNING | {"state": "starting"}, ["is starting"]),
         ("list_deployments", {"deployments": []}, ["Nothing is deployed"]),
-        ("list_deployments", {"deployments": [RUNNING], "orphans": 2}, ["1 deployment: 4k2j8m9qxz is running at", "2 processes"]),
+        ("list_deployments", {"deployments": [RUNNING], "orphans": 2},
+         ["1 deployment: 4k2j8m9qxz is running at", "2 that nobody knows of are there"]),
         ("stop_deployment", {"deployment_id": "4k2j8m9qxz", "state": "stopped"}, ["4k2j8m9qxz is stopped"]),
     ],
     ids=["deployed", "untuned", "starting", "none", "one and strays", "stopped"],

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.compose import build_choice
 from agent.settings import PREFIX, Settings, SettingsError, is_loopback, unknown_settings
+from tools.azure.choice import AzureChoice
 
 
 def test_nothing_set_means_a_local_home_and_the_command_assistant() -> None:
@@ -82,3 +84,45 @@ def test_a_misspelt_setting_is_noticed() -> None:
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+AZURE = {"SUBSCRIPTION": "6f1c1bd0-0000-4000-8000-00000000000a", "GROUP": "My-Group_1.(x)", "REGION": "West US 3",
+         "IMAGE": "ghcr.io/a/b:1", "SIGN_IN": "cli", "ENDPOINT": "https://127.0.0.1:4443/", "CA": "/tmp/ca.pem"}
+
+
+def test_azure_can_be_set_and_reaches_the_tools_as_it_is() -> None:
+    settings = Settings.from_env({f"LUTHIER_AZURE_{name}": value for name, value in AZURE.items()})
+    choice = build_choice(settings)
+    assert (choice.subscription, choice.group, choice.region) == (AZURE["SUBSCRIPTION"], AZURE["GROUP"], "westus3")
+    assert (choice.image, choice.sign_in) == ("ghcr.io/a/b:1", "cli")
+    assert (choice.endpoint, choice.ca) == ("https://127.0.0.1:4443", Path("/tmp/ca.pem"))
+
+
+def test_nothing_set_of_azure_leaves_the_choice_of_the_tools() -> None:
+    assert build_choice(Settings.from_env({})) == AzureChoice()
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("SUBSCRIPTION", "Research", "no subscription id"),
+    ("GROUP", "../x", "no name of a resource group"),
+    ("REGION", "westus3/x", "no region"),
+    ("IMAGE", "a b", "no name of an image"),
+    ("SIGN_IN", "password", "none of default, cli, workload, managed"),
+    ("CA", "ca.pem", "not an absolute path"),
+    ("ENDPOINT", "https://management.azure.com", "not of the form"),
+    ("ENDPOINT", "http://127.0.0.1:4443", "not of the form"),
+    ("ENDPOINT", "https://127.0.0.1", "not of the form"),
+    ("ENDPOINT", "https://127.0.0.1:4443/x", "not of the form"),
+    ("ENDPOINT", "https://127.0.0.1:4443@evil.example:1", "not of the form"),
+    ("ENDPOINT", "https://user@127.0.0.1:4443", "not of the form"),
+    ("ENDPOINT", "https://10.0.0.1:4443", "not of the form"),
+    ("ENDPOINT", "https://127.0.0.1:99999", "not of the form"),
+    ("ENDPOINT", "https://127.0.0.1.evil.example:4443", "not of the form"),
+])
+def test_a_wrong_setting_of_azure_says_what_was_found(name: str, value: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"LUTHIER_AZURE_{name}.*{words}"):
+        Settings.from_env({f"LUTHIER_AZURE_{name}": value})
+
+
+def test_a_misspelt_setting_of_azure_is_noticed_and_what_is_of_the_tests_is_not() -> None:
+    found = unknown_settings({"LUTHIER_AZURE_REGIO": "x", "LUTHIER_AZURE_LIVE": "1", "LUTHIER_AZURE_CONTRACT": "/x"})
+    assert found == ("LUTHIER_AZURE_REGIO",)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from install import bundled, space
-from install.choices import Choices, chat_environment, engine_environment
+from install.choices import Choices, azure_layer, chat_environment, engine_environment, python_version
+from install.environment import Stamp, lacks, write_stamp
 from install.packages import Reading, count_packages, explain, package_name, pip_environment
 from install.progress import Progress, size
 from install.python import check_system, choose_python, fits
@@ -146,7 +148,7 @@ def test_a_wrong_accelerator_is_refused(tmp_path: Path) -> None:
 def project(root: Path) -> None:
     """An empty project with locks."""
     (root / "locks").mkdir()
-    for name in ("chat", "engine-cpu", "engine-cuda", "brains", "model"):
+    for name in ("chat", "engine-cpu", "engine-cuda", "brains", "azure", "model"):
         (root / "locks" / f"{name}.txt").write_text(f"{name}==1.0 \\\n    --hash=sha256:00\n")
 
 
@@ -154,6 +156,41 @@ def test_an_empty_project_is_not_prepared(tmp_path: Path) -> None:
     project(tmp_path)
     choices = Choices()
     assert not is_prepared(tmp_path, choices, chat_environment(tmp_path), engine_environment(tmp_path, choices))
+
+
+@pytest.mark.parametrize(("env", "wanted"), [
+    ({}, False), ({"LUTHIER_AZURE_REGION": "westus3"}, True), ({"LUTHIER_AZURE_REGION": ""}, False),
+    ({"LUTHIER_AZURE_CONTRACT": "/x"}, False),
+], ids=["nothing set", "a setting of Azure", "an empty one", "a variable of the tests"])
+def test_the_clients_of_azure_are_wanted_where_a_setting_of_azure_is_there(tmp_path: Path, env: dict[str, str], wanted: bool) -> None:
+    assert Choices.read(tmp_path, env).azure is wanted
+
+
+def test_the_clients_of_azure_stay_wanted_once_they_were_added(tmp_path: Path) -> None:
+    project(tmp_path)
+    chat = chat_environment(tmp_path)
+    chat.folder.mkdir()
+    write_stamp(chat.folder, Stamp("3.11", "x", "", "", {"chat": "an older lock", "azure": "an older lock"}))
+    assert Choices.read(tmp_path, {}).azure and lacks(chat, azure_layer(tmp_path))
+
+
+def whole(root: Path) -> None:
+    """Both environments and the bundled model, as far as the set-up looks."""
+    project(root)
+    for place in (chat_environment(root), engine_environment(root, Choices())):
+        (place.folder / "bin").mkdir(parents=True)
+        place.python.touch()
+        layers = {place.base.name: place.base.digest()}
+        write_stamp(place.folder, Stamp(python_version(), platform.machine(), place.torch, "", layers))
+    (root / ".bundled").mkdir()
+    (root / ".bundled" / "bundled.json").write_text(json.dumps({"origin": bundled.origin(root)}))
+
+
+@pytest.mark.parametrize("azure", [False, True], ids=["not wanted", "wanted and missing"])
+def test_a_whole_project_is_prepared_but_for_the_clients_of_azure_where_they_are_wanted(tmp_path: Path, azure: bool) -> None:
+    whole(tmp_path)
+    choices = Choices(azure=azure)
+    assert is_prepared(tmp_path, choices, chat_environment(tmp_path), engine_environment(tmp_path, choices)) is not azure
 
 
 def test_the_bundled_model_is_ready_when_it_was_made_from_this_lock(tmp_path: Path) -> None:

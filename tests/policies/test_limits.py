@@ -28,6 +28,7 @@ def test_every_key_has_a_comment_that_says_what_it_is_who_may_change_it_and_why(
     ("[calls]", "[calls]\nmore = 1"), ("[calls]", "[more]\n[calls]"), ('["owner", "approver"]', '["viewer"]'),
     ('["owner", "approver"]', '["member"]'), ('["owner", "approver"]', '["service"]'), ("break_glass = false", "break_glass = 0"),
     ('"eastus"', '"east us"'), ('"eastus"', '""'), ("max_hours = 24", "max_hours = 0"), ("max_hours = 24", "max_hours = 9000"),
+    ("price_days = 30", "price_days = 0"), ("price_days = 30", "price_days = 366"), ("price_days = 30", "price_days = true"),
     ("per_person_day = 2_000_000", "per_person_day = -1"), ("local_run = 72", "local_run = 0"), ("spend_from = 0", "spend_from = 24"),
     ("spend_to = 24", "spend_to = 25"), ("spend_from = 0", "spend_from = -1"), ("checkpoint_records = 100", "checkpoint_records = 0"),
     ("checkpoint_s = 60", "checkpoint_s = 0"), ("retention_days = 730", "retention_days = 182"),
@@ -71,6 +72,10 @@ def test_spending_begins_in_a_window_that_may_go_over_midnight(begin: int, end: 
     assert [hour for hour in range(24) if limits.opens(hour)] == sorted(hours)
     assert not limits.opens(-1) or begin > end
     assert not limits.opens(24) or begin > end
+
+
+def test_a_copy_from_before_the_price_limit_keeps_its_strict_default() -> None:
+    assert Limits.parse(TEXT.replace("price_days = 30\n", "", 1)).places.price_days == 30
 
 
 def test_a_run_and_an_endpoint_have_each_their_longest_time() -> None:

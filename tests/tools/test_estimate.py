@@ -105,12 +105,15 @@ def test_a_busy_machine_is_told(bench: Bench) -> None:
     assert any("keep this machine busy" in line for line in bench.estimate(machine(load=6.0))["assumptions"])
 
 
-def test_the_cloud_is_refused_before_anything_is_read(bench: Bench) -> None:
+def test_without_azure_a_cloud_run_is_refused_with_the_way_to_it(bench: Bench) -> None:
+    with pytest.raises(ToolFailed, match="make azure"):
+        bench.estimate(machine(), provider="azure")
+
+
+def test_a_region_is_for_azure_alone(bench: Bench) -> None:
     tool = bench.tool(machine())
-    with pytest.raises(ToolFailed, match="not in this version") as refused:
-        tool.propose(tool.Args(model="bundled", dataset="x", provider="azure"))
-    assert refused.value.try_next
-    assert bench.datasets.asked == []
+    with pytest.raises(ToolFailed, match="provider=azure"):
+        tool.propose(tool.Args(model="bundled", dataset="x", region="eastus"))
 
 
 def test_an_unknown_model_is_refused(bench: Bench) -> None:

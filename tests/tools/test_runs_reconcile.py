@@ -9,7 +9,8 @@ import pytest
 
 from policies.book import BookBroken
 from tests.tools.fakes_runs import RunWorld
-from tools.runs.runner import boot_id, write_atomically
+from tools.runs.kernel import boot_id
+from tools.runs.runner import write_atomically
 from tools.runs.state import RunState
 from tools.runs.store import NewRun
 

@@ -216,7 +216,7 @@ def test_a_tuned_model_is_served_beside_its_untuned_one_and_gives_way_to_another
     ("tool", "args", "words"),
     [("deploy_inference", {"model": "unheard-of"}, "No such model"),
      ("deploy_inference", {"run_id": "0123456789"}, "no such run"), ("deploy_inference", {"model": "bundled", "max_hours": 169}, "168"),
-     ("deploy_inference", {"model": "bundled", "provider": "azure"}, "not in this version"),
+     ("deploy_inference", {"model": "bundled", "provider": "azure"}, "not prepared"),
      ("deploy_inference", {"model": "bundled", "run_id": "0123456789"}, "Both"),
      ("stop_deployment", {"deployment_id": "0123456789"}, "no such deployment"), ("redeploy", {"deployment_id": "0123456789"}, "no such"),
      ("ask_model", {"prompt": "q", "deployment_id": "0123456789"}, "no such deployment")],

@@ -1,7 +1,7 @@
 """`spend_report`: what the ledger says, for whoever asks."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from policies.people import People
 from policies.policy import Policy
 from policies.tables import calls, runs
 from policies.tool import Call, ToolFailed
-from tools.spend_report import SpendArgs, SpendReport, begin_of, exact
+from tools.azure.bills import BillStore
+from tools.spend_report import SpendArgs, SpendReport, begin_of
+from tools.spending import exact
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LIMITS = Policy.load().limits
@@ -104,6 +106,93 @@ def test_the_brain_hears_no_name_that_somebody_gave(report: SpendReport) -> None
     assert "of bob" not in str(heard) and "run-b" in str(heard)
 
 
-@pytest.mark.parametrize(("amount", "text"), [(0, "0.00"), (4_000_000, "4.00"), (10_000, "0.01"), (1, "0.000001"), (1_234_567, "1.234567")])
+@pytest.mark.parametrize(("amount", "text"), [
+    (0, "0.00"), (4_000_000, "4.00"), (10_000, "0.01"), (1, "0.000001"), (1_234_567, "1.234567"), (-1_500_000, "-1.50"), (-1, "-0.000001"),
+])
 def test_money_spent_is_never_rounded(amount: int, text: str) -> None:
     assert exact(amount) == text
+
+
+def test_without_a_cloud_nothing_runs_up_and_nothing_was_billed(report: SpendReport) -> None:
+    found = asked(report, "owner")
+    assert (found["accruing"], found["billed"], found["billed_at"], found["difference"]) == ("0.00", None, None, None)
+    assert found["month"] == {"month": "2026-11", "cap": "500.00", "settled": "9.00", "accruing": "0.00", "reserved": "20.00",
+                              "left": "471.00"}
+
+
+def test_it_adds_up_by_person_and_by_month(report: SpendReport) -> None:
+    found = asked(report, "owner")
+    assert [(one["person"], one["reserved"], one["settled"], one["billed"]) for one in found["by_person"]] == [
+        ("bob", "20.00", "5.00", None), ("owner", "0.00", "4.00", None)]
+    assert found["by_month"] == [{"month": "2026-11", "settled": "9.00", "billed": None},
+                                 {"month": "2026-10", "settled": "7.00", "billed": None}]
+    mine = asked(report, "owner", "6 weeks")
+    assert [one["month"] for one in mine["by_month"]] == ["2026-11", "2026-10"]
+
+
+def running(report: SpendReport) -> SpendReport:
+    """The report while call b runs up money."""
+    return SpendReport(report.book, report.limits, report.clock, lambda now: [("run-b", "b", 1_250_001), ("run-b", "b", 1)])
+
+
+def test_what_runs_up_now_stands_with_its_run_and_is_part_of_what_is_reserved(report: SpendReport) -> None:
+    found = asked(running(report), "bob")
+    assert (found["accruing"], found["reserved"]) == ("1.26", "20.00")
+    assert {line["run_id"]: line["accruing"] for line in found["by_run"]} == {"run-c": "0.00", "run-b": "1.26"}
+    assert "Of that, 1.26 USD have run up so far." in found["message"]
+    assert asked(running(report), "eve")["month"]["accruing"] == "1.26"
+
+
+def test_what_others_run_up_is_theirs(report: SpendReport) -> None:
+    mine = SpendReport(report.book, report.limits, report.clock, lambda now: [("run-a", "a", 5_000_000)])
+    assert asked(mine, "bob")["accruing"] == "0.00"
+
+
+def billed(report: SpendReport, *rows: tuple[int, str, int]) -> None:
+    """Keep a bill: day of November, run, dollars."""
+    BillStore(report.book).put({(date(2026, 11, day), run, "m"): amount * MICROS for day, run, amount in rows}, {}, NOON, well=True)
+
+
+def test_the_bill_is_compared_with_what_was_settled(report: SpendReport) -> None:
+    billed(report, (20, "run-a", 5), (14, "run-c", 4), (20, "", 1), (21, "run-b", 2))
+    found = asked(report, "owner")
+    assert (found["billed"], found["billed_elsewhere"], found["difference"]) == ("12.00", "1.00", "0.00")
+    assert {line["run_id"]: (line["billed"], line["difference"]) for line in found["by_run"]} == {
+        "run-a": ("5.00", "1.00"), "run-b": ("2.00", None), "run-c": ("4.00", "-1.00")}
+    assert found["billed_at"] == now_text(NOON) and "Azure has billed 12.00 USD so far" in found["message"]
+    assert [(one["person"], one["billed"]) for one in found["by_person"]] == [("bob", "6.00"), ("owner", "5.00")]
+    assert found["by_month"][0] == {"month": "2026-11", "settled": "9.00", "billed": "12.00"}
+
+
+def test_a_member_sees_the_bill_of_their_own_runs_alone(report: SpendReport) -> None:
+    billed(report, (20, "run-a", 5), (14, "run-c", 4), (20, "", 1))
+    found = asked(report, "bob")
+    assert (found["billed"], found["billed_elsewhere"], found["difference"]) == ("4.00", None, "-1.00")
+    assert found["by_month"][0]["billed"] == "4.00"
+
+
+def test_a_run_that_was_billed_after_the_time_it_was_settled_in_still_has_a_line(report: SpendReport) -> None:
+    billed(report, (20, "run-d", 8), (20, "unknown-run", 3))
+    lines = {line["run_id"]: line for line in asked(report, "owner")["by_run"]}
+    assert (lines["run-d"]["settled"], lines["run-d"]["billed"], lines["run-d"]["difference"]) == ("0.00", "8.00", "1.00")
+    assert (lines["unknown-run"]["person"], lines["unknown-run"]["billed"], lines["unknown-run"]["difference"]) == ("", "3.00", None)
+
+
+def test_a_run_that_was_resumed_is_billed_once_and_compared_with_both_calls(report: SpendReport) -> None:
+    def resume(conn: Connection) -> None:
+        conn.execute(calls.insert().values(
+            call_id="a2", person="owner", key="a2", args_digest="", tool="resume_run", caller_json="{}", args_json='{"run_id": "run-a"}',
+            status="done", created_at=now_text(NOON)))
+        ledger.reserve(conn, LIMITS, call_id="a2", person="owner", ceiling=6 * MICROS, basis="", now=NOON)
+        ledger.settle(conn, call_id="a2", person="owner", actual=2 * MICROS, basis="clock", now=NOON)
+
+    report.book.write(resume)
+    billed(report, (20, "run-a", 7))
+    lines = {line["call_id"]: line for line in asked(report, "owner")["by_run"]}
+    assert (lines["a2"]["run_id"], lines["a2"]["billed"], lines["a2"]["difference"]) == ("run-a", "7.00", "1.00")
+    assert lines["a"]["billed"] is None
+
+
+def test_a_look_that_found_nothing_is_a_bill_of_zero(report: SpendReport) -> None:
+    billed(report)
+    assert asked(report, "owner")["billed"] == "0.00"

@@ -87,6 +87,11 @@ class PlaceStore:
         """The place of a region, or the one prepared last; None when nothing is prepared."""
         return next((each for each in self.all() if not region or each.region == region), None)
 
+    def kept_at(self, region: str) -> str:
+        """When a region's place was last kept, as ISO 8601 UTC; empty when there is none."""
+        wanted = select(cloud_places.c.at).where(cloud_places.c.region == region)
+        return self._book.read(lambda db: db.execute(wanted).scalar()) or ""
+
     def forget(self, region: str) -> None:
         """It is gone."""
         self._book.write(lambda db: db.execute(delete(cloud_places).where(cloud_places.c.region == region)) and None)

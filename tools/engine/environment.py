@@ -1,11 +1,16 @@
 """The process the engine runs in: nothing is sent, nothing is fetched, threads are set before the first heavy import."""
 
+import hashlib
 import logging
 import os
 import platform
-from collections.abc import Mapping, MutableMapping
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, MutableMapping
 from importlib import metadata
 from pathlib import Path
+
+from tools.engine.spec import MOUNTS
 
 SILENCE: Mapping[str, str] = {
     "CI": "1",  # Olive sends its heartbeat even with its own switch off; it stays silent in a pipeline (olive-ai 0.13.0, 2026-11)
@@ -89,6 +94,47 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def mounts(environ: Mapping[str, str] = os.environ, names: Iterable[str] = MOUNTS) -> dict[str, str]:
+    """Where a container's platform put the folders that a spec may name; empty outside of one."""
+    return {name: environ[name] for name in names if environ.get(name)}
+
+
+def whereabouts(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a container is: the execution's name, the digests of its image and of this program, the GPU. Empty outside of one."""
+    if not environ.get("LUTHIER_ENGINE"):
+        return {}
+    found = {
+        "execution": environ.get("CONTAINER_APP_JOB_EXECUTION_NAME", ""), "image": environ.get("LUTHIER_IMAGE", ""),
+        "engine": program_digest(Path(environ["LUTHIER_ENGINE"])), "gpu": gpu_name(),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def program_digest(root: Path) -> str:
+    """One SHA-256 over the program's files, by path: what its folder on the share is called after. Empty where it cannot be read."""
+    files = [path for part in ("tools", "locks") for path in root.glob(f"{part}/**/*") if path.is_file() and path.suffix in {".py", ".txt"}]
+    lines = []
+    try:
+        for path in sorted(files, key=lambda each: each.relative_to(root).as_posix()):
+            lines.append(f"{path.relative_to(root).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n")
+    except OSError:
+        return ""
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
+
+
+def gpu_name() -> str:
+    """Name, memory and driver of the GPUs as nvidia-smi reports them, one line each; empty without any."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    asked = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, errors="replace", timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()[:1000] if done.returncode == 0 else ""
 
 
 def cores() -> int:

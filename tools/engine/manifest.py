@@ -5,9 +5,10 @@ from typing import Any
 
 from tools.engine.folders import described, write_json
 from tools.engine.seal import fits, signed
+from tools.engine.spec import MOUNTS
 
 KIND = "manifest"
-FOLDERS = ("adapter", "served", "scores", "checkpoints", "data")
+FOLDERS = ("adapter", "served", "base-served", "scores", "checkpoints", "data")
 FILES = ("spec.json", "started.json")
 """Files beside them that no longer change; `events.jsonl`, `metrics.json` and `result.json` still grow when this is written."""
 
@@ -15,8 +16,13 @@ FILES = ("spec.json", "started.json")
 def kept_files(folder: Path) -> dict[str, dict[str, Any]]:
     """`bytes` and `sha256` of what a run leaves for others, by path in the run folder."""
     found = {f"{part}/{name}": facts for part in FOLDERS for name, facts in described(folder / part).items()}
-    found |= described(folder, FILES)
+    found |= described(folder, [name for name in FILES if not (name == "spec.json" and is_elsewhere(folder / name))])
     return dict(sorted(found.items()))
+
+
+def is_elsewhere(spec: Path) -> bool:
+    """Whether a spec names folders of a container: it is another one wherever the run is looked at, so that no manifest can hold it."""
+    return spec.is_file() and any(f'"${name}/' in spec.read_text(encoding="utf-8") for name in MOUNTS)
 
 
 def write_manifest(folder: Path, run_id: str, key: bytes) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tools.engine import environment
-from tools.engine.spec import TrainSpec
+from tools.engine.spec import TrainSpec, expanded
 
 STEPS = 2
 
@@ -17,7 +17,7 @@ def probe(folder: Path) -> dict[str, float]:
     The second step is the one that is timed: the first also allocates.
     """
     folder = folder.resolve()
-    spec = TrainSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8"))
+    spec = expanded(TrainSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8")), environment.mounts())
     work = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
     try:
         environment.settle(spec.threads, work / "cache")

@@ -59,10 +59,15 @@ class Record:
             "binding": binding.as_json(),
         }
         differing = [name for name in COMPARED if self.started and self.started.get(name) != now[name]]
-        attempts = [*self.started.get("attempts", []), {"at": time.time(), "pid": os.getpid()}]
-        self.started = {**now, **self.started, "attempts": attempts}
-        write_json(self.folder / "started.json", self.started)
+        self.started = {**now, **self.started}
+        self.begin()
         return differing
+
+    def begin(self) -> None:
+        """Write down that an attempt has begun, when and where."""
+        here = {"at": time.time(), "pid": os.getpid(), **environment.whereabouts()}
+        self.started |= {"attempts": [*self.started.get("attempts", []), here]}
+        write_json(self.folder / "started.json", self.started)
 
     def note(self, **facts: Any) -> None:
         """Add to `metrics.json`."""

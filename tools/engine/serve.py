@@ -18,7 +18,7 @@ from typing import Any
 from tools.engine import environment
 from tools.engine.failure import Cancelled, EngineFailed, explain
 from tools.engine.folders import write_json
-from tools.engine.serve_spec import EXIT, LOCK, SERVING, STOP, ServeSpec, read_spec
+from tools.engine.serve_spec import EXIT, LOCK, MOUNTS, SERVING, STOP, ServeSpec, read_spec
 
 TAKEN = 3
 """Exit status when another process serves this folder."""
@@ -53,13 +53,16 @@ def boot_id() -> str:
     return ""
 
 
-def read_key(path: Path) -> str:
-    """The API key. EngineFailed when it is missing, short, or others may read it."""
+def read_key(path: Path, mounted: bool = False) -> str:
+    """The API key. EngineFailed when it is missing, short, or others may read it.
+
+    With `mounted` others may read it where the folder is a mount of its own, as a container's volume of secrets is; never write to it.
+    """
     try:
         mode, key = path.stat().st_mode, path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         raise EngineFailed("missing", "The file with the API key is not there. Deploy again.") from error
-    if mode & 0o077:
+    if mode & 0o077 and not (mounted and path.parent.is_mount() and not mode & 0o022):
         raise EngineFailed("foreign", f"Others may read the file with the API key: its mode is {mode & 0o777:o}, 600 was wanted.")
     if len(key) < KEY_LENGTH:
         raise EngineFailed("missing", f"The API key has {len(key)} characters; at least {KEY_LENGTH} were wanted. Deploy again.")
@@ -118,21 +121,21 @@ class Stopping:
             raise Cancelled
 
 
-def serve(folder: Path, stopping: Stopping) -> None:
-    """Load, listen, answer. Raises Cancelled for a stop while loading, EngineFailed and what GenAI raises."""
-    spec = read_spec(folder)
+def serve(folder: Path, stopping: Stopping, state: Path, port: int = 0) -> None:
+    """Load, listen, answer; what is told goes to `state`. Raises Cancelled for a stop while loading, EngineFailed and what GenAI raises."""
+    spec = read_spec(folder, environment.mounts(names=MOUNTS))
     environment.settle(spec.threads)
     stopping.watch(spec.limit_s)
-    key = read_key(Path(spec.key_path))
-    listener = bind(spec.host, spec.port)
+    key = read_key(Path(spec.key_path), spec.key_mounted)
+    listener = bind(spec.host, port or spec.port)
     where: dict[str, Any] = {"pid": os.getpid(), "host": spec.host, "port": listener.getsockname()[1], "revision": spec.revision}
-    write_json(folder / SERVING, {**where, "state": "loading"})
+    write_json(state / SERVING, {**where, "state": "loading"})
     from tools.engine.serve_loaded import load
 
     models = load(spec.models, spec.threads)
     ready = {**where, "state": "running", "memory_bytes": environment.memory_bytes(),
              "models": {name: loaded.fingerprint for name, loaded in models.items()}}
-    asyncio.run(listen(spec, models, key, listener, stopping, lambda: write_json(folder / SERVING, ready)))
+    asyncio.run(listen(spec, models, key, listener, stopping, lambda: write_json(state / SERVING, ready)))
 
 
 async def listen(spec: ServeSpec, models: Any, key: str, listener: socket.socket, stopping: Stopping, ready: Callable[[], None]) -> None:
@@ -177,19 +180,23 @@ def main(options: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.engine serve")
     parser.add_argument("folder")
     parser.add_argument("--detach", action="store_true", help="return as soon as the folder is ours, and go on alone")
+    parser.add_argument("--state", metavar="DIR", help="write what is told here: the folder itself cannot be written to")
+    parser.add_argument("--port", type=int, default=0, help="listen here in place of the spec's port, as a container's platform wants it")
     chosen = parser.parse_args(options)
     folder = Path(chosen.folder).resolve()
+    state = Path(chosen.state).resolve() if chosen.state else folder
     os.umask(0o077)
     told = detach() if chosen.detach else None
-    if take_lock(folder) is None:
+    state.mkdir(parents=True, exist_ok=True)
+    if take_lock(state) is None:
         return TAKEN
     if told is not None:
         os.write(told, b"+")
         os.close(told)
-    stopping = Stopping(folder)
+    stopping = Stopping(state)
     end: dict[str, Any]
     try:
-        serve(folder, stopping)
+        serve(folder, stopping, state, chosen.port)
         end = {"outcome": "stopped", "kind": stopping.why or "stop", "message": ""}
     except Cancelled:
         end = {"outcome": "stopped", "kind": stopping.why or "stop", "message": ""}
@@ -197,5 +204,5 @@ def main(options: list[str]) -> int:
         kind, message = explain(error)
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         end = {"outcome": "failed", "kind": kind, "message": message}
-    write_json(folder / EXIT, {**end, "peak_memory_bytes": environment.peak_memory_bytes(), "t": time.time()})
+    write_json(state / EXIT, {**end, "peak_memory_bytes": environment.peak_memory_bytes(), "t": time.time()})
     return 0 if end["outcome"] == "stopped" else 1

@@ -1,6 +1,7 @@
 """The contract of the serving program: what `serve.json` asks for, and the files that lie beside it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SPEC, LOCK, SERVING, STOP, EXIT = "serve.json", "serve.lock", "serving.json", "stop.json", "exit.json"
 """The spec; the lock that is held while the program lives; where it listens; a wish that it ends; how it ended (written last)."""
+MOUNTS = frozenset({"LUTHIER_RUN", "LUTHIER_TUNED", "LUTHIER_BASE", "LUTHIER_SECRETS"})
+"""Variables of a container that name its mounts; a spec's paths may begin with one."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@/:-]{0,127}$"
 
 
@@ -50,6 +53,8 @@ class ServeSpec(_Closed):
     """0: a free one, told in `serving.json`."""
     key_path: str
     """A file that only its owner may read, with the API key."""
+    key_mounted: bool = False
+    """The key lies on a volume of secrets, whose mode is the platform's: it must be a mount of its own that others cannot write to."""
     threads: Annotated[int, Field(ge=1)] = 1
     limit_s: Annotated[float, Field(ge=0)] = 0
     """It ends by itself after so many seconds, whether or not anybody looks after it; 0 for never."""
@@ -66,6 +71,18 @@ class ServeSpec(_Closed):
         return self
 
 
-def read_spec(folder: Path) -> ServeSpec:
-    """The spec of a folder. Raises OSError or ValueError."""
-    return ServeSpec.model_validate(json.loads((folder / SPEC).read_text(encoding="utf-8")))
+def read_spec(folder: Path, mounts: Mapping[str, str]) -> ServeSpec:
+    """The spec of a folder, with a container's mounts in place of the variables that name them. Raises OSError or ValueError."""
+    spec = ServeSpec.model_validate(json.loads((folder / SPEC).read_text(encoding="utf-8")))
+    models = tuple(model.model_copy(update={"folder": placed(model.folder, mounts)}) for model in spec.models)
+    return spec.model_copy(update={"key_path": placed(spec.key_path, mounts), "models": models})
+
+
+def placed(path: str, mounts: Mapping[str, str]) -> str:
+    """A path that begins with one of `MOUNTS`, such as `$LUTHIER_TUNED/…`, where that mount is; any other as it stands."""
+    name, slash, rest = path.partition("/")
+    if not name.startswith("$"):
+        return path
+    if name[1:] not in MOUNTS or not mounts.get(name[1:]):
+        raise ValueError(f"The mount {name} of the spec is not there.")
+    return f"{mounts[name[1:]]}{slash}{rest}"

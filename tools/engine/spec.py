@@ -1,10 +1,15 @@
 """The engine's contract: what a caller writes for it to read, and what it writes back. Both environments import this."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 SPEC_VERSION = 1
+
+MOUNTS = ("LUTHIER_RUN", "LUTHIER_ENGINE", "LUTHIER_MODELS", "LUTHIER_SECRETS")
+"""Variables that a path of a spec may begin with, as `$LUTHIER_RUN/data`: in a container only its platform knows where folders lie."""
+PATHS = ("model_dir", "data_dir", "key_path", "base_served_dir")
 
 Method = Literal["lora", "qlora", "full"]
 Precision = Literal["fp32", "int8", "int4"]
@@ -74,6 +79,19 @@ class TrainSpec(Closed):
     """Precision of the served file; None leaves the export out."""
     base_served_dir: str | None = None
     """The untuned model at the same precision, already exported; built by the run when None or missing."""
+
+
+def expanded(spec: TrainSpec, mounts: Mapping[str, str]) -> TrainSpec:
+    """The spec with its paths as they lie here. ValueError when a path names a variable that `mounts` has not."""
+    found: dict[str, str] = {}
+    for field in PATHS:
+        path = getattr(spec, field)
+        name, slash, rest = path[1:].partition("/") if path and path.startswith("$") else ("", "", "")
+        if name in MOUNTS:
+            if not mounts.get(name):
+                raise ValueError(f"{field} is {path}, and {name} is not set here.")
+            found[field] = f"{mounts[name]}{slash}{rest}"
+    return spec.model_copy(update=found)
 
 
 class Score(Closed):

@@ -13,7 +13,7 @@ from tools.engine.events import Events
 from tools.engine.failure import Cancelled, EngineFailed, explain
 from tools.engine.record import Record
 from tools.engine.run import Run
-from tools.engine.spec import RunResult, TrainSpec
+from tools.engine.spec import RunResult, TrainSpec, expanded
 from tools.engine.stop import Stop
 
 FINISHED, FAILED, CANCELLED = 0, 1, 75
@@ -39,7 +39,7 @@ def train(folder: Path) -> int:
     (folder / "result.json").unlink(missing_ok=True)
     record, events = Record(folder), Events(folder)
     try:
-        spec = TrainSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8"))
+        spec = expanded(TrainSpec.model_validate_json((folder / "spec.json").read_text(encoding="utf-8")), environment.mounts())
     except (OSError, ValidationError, ValueError):
         traceback.print_exc()
         message = "The run's spec.json is missing or not what this engine reads. Start the run again."

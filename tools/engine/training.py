@@ -70,6 +70,7 @@ def check_trained(run: Attempt) -> None:
         differing.append("the adapter is not the one that was trained")
     if differing:
         raise changed(differing)
+    run.record.begin()
 
 
 def over(resume: Checkpoint | None, steps: int, patience: int | None) -> Trained | None:

@@ -20,7 +20,10 @@ EngineKind = Literal[
     "oom", "gpu_oom", "gpu_lost", "disk", "data", "diverged", "changed", "foreign", "missing", "model", "bug", "no_adapter", "export",
 ]
 """What the engine itself may give as the kind of a failure."""
-Kind = Literal[EngineKind, "", "start", "killed", "crashed", "deadline", "person", "reboot", "moved", "gone", "another_home"]
+Kind = Literal[
+    EngineKind, "", "start", "killed", "crashed", "deadline", "person", "reboot", "moved", "gone", "another_home",
+    "infra", "quota", "cap", "unreachable", "expiry",
+]
 _ENGINE: Mapping[str, Kind] = {kind: kind for kind in get_args(EngineKind)}
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from tools.runs.runner import boot_id, start_ticks
+from tools.runs.kernel import boot_id, start_ticks
 
 
 @dataclass(frozen=True, slots=True)

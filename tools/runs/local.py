@@ -19,6 +19,7 @@ from tools.engine.spec import TrainSpec
 from tools.places import Places
 from tools.runs import runner
 from tools.runs.identity import is_alive, lock_state, read_identity
+from tools.runs.kernel import machine_id
 from tools.runs.keys import home_key, run_key
 from tools.runs.moment import mark, seconds_since
 from tools.runs.rid import is_rid
@@ -63,7 +64,7 @@ class LocalRuns:
         try:
             spec = fill(part, final).model_copy(update={"key_path": KEY})
             self._write_key(run_id, part)
-            runner.write_atomically(part / ORIGIN, {"home": self._home_id, "machine": runner.machine_id(), "run": run_id})
+            runner.write_atomically(part / ORIGIN, {"home": self._home_id, "machine": machine_id(), "run": run_id})
             fault.point("runs.spec.before")
             runner.write_atomically(part / "spec.json", spec.model_dump(mode="json"))
             os.replace(part, final)

@@ -9,15 +9,18 @@ from pydantic import Field, JsonValue
 from policies.proposal import Effect, Proposal
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.engine.spec import Stage
+from tools.runs.cloud_reconcile import CloudReconciler
+from tools.runs.cloud_row import Phase
 from tools.runs.reconcile import Reconciler
 from tools.runs.state import ALIVE, FINAL, RunView, states_of_word
-from tools.runs.store import RunRow, RunStore
+from tools.runs.store import HERE, RunRow, RunStore
 from tools.runs.views import Views
 
 RUN_ID = Field(default="", max_length=10, pattern=r"^$|^[0-9a-hjkmnp-tv-z]{10}$", description="Run id; left out, the latest run.")
 SCORES = ("baseline", "tuned", "base_served", "exported")
 PRECISIONS = frozenset({"fp32", "int8", "int4"})
 """What the engine measures at; any other word in a run's files is not passed on."""
+PHASES = frozenset(phase.value for phase in Phase)
 _STATUS_FIELDS = (
     "run_id", "state", "phase", "step", "steps", "epoch", "loss", "eval_loss", "tokens_per_s", "eta_s", "spent", "peak_memory_bytes",
     "place", "expected_start_s",
@@ -41,7 +44,8 @@ def brain_view(view: RunView) -> dict[str, JsonValue]:
     """A run for the brain: numbers and closed words; no name, no reason, no warning text."""
     whole = view.as_json()
     facts: dict[str, JsonValue] = {key: whole[key] for key in _STATUS_FIELDS}
-    facts["phase"] = view.phase if view.phase in get_args(Stage) else ""
+    facts["phase"] = view.phase if view.phase in get_args(Stage) or view.phase in PHASES else ""
+    facts["cloud"] = view.where != HERE
     facts["exact_match"] = {k: as_number(s.get("exact_match")) for k, s in view.scores.items() if k in SCORES and isinstance(s, Mapping)}
     facts["served"] = view.served
     return facts
@@ -69,8 +73,8 @@ class RunStatus:
     )
     Args: ClassVar[type[ToolArgs]] = RunArgs
 
-    def __init__(self, store: RunStore, views: Views, reconciler: Reconciler) -> None:
-        self._store, self._views, self._reconciler = store, views, reconciler
+    def __init__(self, store: RunStore, views: Views, reconciler: Reconciler, cloud: CloudReconciler | None = None) -> None:
+        self._store, self._views, self._reconciler, self._cloud = store, views, reconciler, cloud
 
     def propose(self, args: RunArgs, /) -> Proposal:
         """A look at one run."""
@@ -80,6 +84,8 @@ class RunStatus:
         """The view of the run, brought up to date first: alone in a terminal nobody else does."""
         row = named_run(self._store, args.run_id, call.person)
         if row.state not in FINAL:
+            if row.where != HERE and self._cloud is not None:
+                self._cloud.touch(row.id)
             self._reconciler.settle(row)
             self._reconciler.advance()
             row = self._store.wanted(row.id)
@@ -105,8 +111,8 @@ class ListRuns:
     text: ClassVar[str] = "Your runs, newest first; with `status` only the running, finished, failed or cancelled ones."
     Args: ClassVar[type[ToolArgs]] = ListArgs
 
-    def __init__(self, store: RunStore, views: Views, reconciler: Reconciler) -> None:
-        self._store, self._views, self._reconciler = store, views, reconciler
+    def __init__(self, store: RunStore, views: Views, reconciler: Reconciler, cloud: CloudReconciler | None = None) -> None:
+        self._store, self._views, self._reconciler, self._cloud = store, views, reconciler, cloud
 
     def propose(self, args: ListArgs, /) -> Proposal:
         """A look at one's own runs."""
@@ -116,6 +122,8 @@ class ListRuns:
         """The caller's own runs."""
         owner = None if call.person == "system" else call.person
         for row in self._store.rows(owner, ALIVE):
+            if row.where != HERE and self._cloud is not None:
+                self._cloud.touch(row.id)
             self._reconciler.settle(row)
         self._reconciler.advance()
         rows = self._store.rows(owner, states_of_word(args.status) if args.status else None)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from tools.runs.runner import boot_id
+from tools.runs.kernel import boot_id
 
 BOOT, COUNT = "boot", "mono"
 

@@ -14,13 +14,13 @@ from pydantic import JsonValue
 from policies.book import BookBroken, BookBusy
 from tools.runs.evidence import Facts, Finding, engine_kind, what_happened
 from tools.runs.identity import is_alive, lock_state, read_identity
+from tools.runs.kernel import boot_id, machine_id, oom_kills
 from tools.runs.launch import Launcher
 from tools.runs.line import Line, is_orphaned, lives
 from tools.runs.local import LocalRuns
 from tools.runs.moment import seconds_since
-from tools.runs.runner import boot_id, machine_id, oom_kills
 from tools.runs.state import FINAL, RESUMABLE, RunState, may_become
-from tools.runs.store import RunRow, RunStore
+from tools.runs.store import HERE, RunRow, RunStore
 from tools.runs.watch import read_json
 
 
@@ -119,7 +119,7 @@ class Reconciler:
 
     def settle(self, row: RunRow) -> RunNews | None:
         """Bring one row up to date; the news when its state changed, which the next pass tells."""
-        if row.state in RESUMABLE:
+        if row.state in RESUMABLE or row.where != HERE:
             return None  # only its next attempt leads out of such an end
         facts = self.observe(row)
         if facts.lock == "held" and facts.stop_asked:

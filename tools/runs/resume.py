@@ -13,16 +13,17 @@ from tools.runs.local import LocalRuns
 from tools.runs.look import RUN_ID, named_run
 from tools.runs.plan import deadline_order, minutes
 from tools.runs.reconcile import Reconciler
-from tools.runs.start import Planning, launched, refuse_elsewhere, started
+from tools.runs.resume_cloud import CloudResume
+from tools.runs.start import Planning, launched, started
 from tools.runs.state import ALIVE, RESUMABLE, RunState
-from tools.runs.store import RunRow, RunStore
+from tools.runs.store import HERE, RunRow, RunStore
 
 
 class ResumeArgs(ToolArgs):
     """Arguments of resume_run."""
 
     run_id: str = RUN_ID
-    provider: Literal["local", "azure"] = Field(default="local", description="Where it runs; this version trains on this machine.")
+    provider: Literal["", "local", "azure"] = Field(default="", description="Where it goes on: local or azure; left out, where it was.")
 
 
 class ResumeRun:
@@ -36,22 +37,30 @@ class ResumeRun:
     )
     Args: ClassVar[type[ToolArgs]] = ResumeArgs
 
-    def __init__(self, planning: Planning, store: RunStore, local: LocalRuns, reconciler: Reconciler) -> None:
-        self._planning, self._store, self._local, self._reconciler = planning, store, local, reconciler
+    def __init__(self, planning: Planning, store: RunStore, local: LocalRuns, reconciler: Reconciler,
+                 cloud: CloudResume | None = None) -> None:
+        self._planning, self._store, self._local, self._reconciler, self._cloud = planning, store, local, reconciler, cloud
 
     def propose(self, args: ResumeArgs, /) -> Proposal:
         """The next attempt. Refuses a run that lives or has finished, and names what has changed since it began."""
-        refuse_elsewhere(args.provider)
         row = named_run(self._store, args.run_id)
         self._check(row)
         spec = self._unchanged(row)
+        if _goes_there(args, row):
+            return self._there().proposal(row, spec, self._card(row, spec), self._checkpoint(row))
         return Proposal(
-            effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=row.where, owner=row.owner,
+            effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=HERE, owner=row.owner,
             traits=frozenset({Trait.OCCUPIES}), supersedes=row.id, card=self._card(row, spec),
             stop_rules=(f"stop after {minutes(self._limit(row))}, keeping the last checkpoint",),
             orders=(deadline_order(self._limit(row)),),
             plan={**row.plan, "resume": row.id, "attempt": row.attempt + 1, "from_step": self._checkpoint(row)},
         )
+
+    def _there(self) -> CloudResume:
+        if self._cloud is None:
+            raise ToolFailed("Run on Azure", "This toolbox was made for this machine only.", "Say provider=local.",
+                             kind="not_in_this_version")
+        return self._cloud
 
     @staticmethod
     def _check(row: RunRow) -> None:
@@ -120,6 +129,11 @@ class ResumeRun:
             return started(self._store.wanted(row.id))
         self._check(row)
         self._unchanged(row)
+        if _goes_there(args, row):
+            plan = dict(call.plan) if call.plan.get("cloud") else dict(self.propose(args).plan)
+            return started(self._there().begin(row, call, plan))
+        if row.where != HERE:
+            self._there().bring_back(row, call)
         row = self._store.next_attempt(row.id, row.attempt + 1, "resumed by its owner")
         with self._reconciler.preparing((row.id,)):
             try:
@@ -136,6 +150,8 @@ class ResumeRun:
     def recall(self, call_id: str, /) -> Result | Recall:
         """Which run's attempt this call began, if it came that far."""
         for row in self._store.rows():
+            if row.where != HERE and self._cloud is not None and self._cloud.knows(row, call_id):
+                return self._cloud.recall(row, call_id) or started(self._store.wanted(row.id))
             if self._local.note(row.id, "resumed.json").get("call") == call_id:
                 begun = (self._local.folder(row.id) / f"attempt-{row.attempt}.lock").exists()
                 if not begun and (row.state is not RunState.QUEUED or self._reconciler.line.forsake(row)):
@@ -143,3 +159,7 @@ class ResumeRun:
                 self._reconciler.settle(row)
                 return started(self._store.wanted(row.id))
         return Recall.NOT_STARTED
+
+
+def _goes_there(args: ResumeArgs, row: RunRow) -> bool:
+    return args.provider == "azure" or (not args.provider and row.where != HERE)

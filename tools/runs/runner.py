@@ -3,15 +3,15 @@
 Standard library only, and a program of its own: the chat may be killed while it goes on, and in the cloud it is the container's
 entry. Everything goes to files, never to a pipe, whose reader could vanish.
 
-    python runner.py RUN_FOLDER --engine PYTHON --root PROJECT --attempt N --owner NAME [--limit-s S] [--grace-s S] [--beat-s S]
-                     [--machine LOCK] [--detach]
+    python runner.py RUN_FOLDER --engine PYTHON --root PROJECT --attempt N (--owner NAME | --owner-env VARIABLE) [--boot FILE]
+                     [--limit-s S] [--grace-s S] [--beat-s S] [--machine LOCK] [--detach]
+
+With `--owner-env` the folder is a share: its locks bind nobody, its files are seen by others only once they are synced.
 """
 
 import argparse
 import contextlib
 import errno
-import fcntl
-import hashlib
 import json
 import os
 import resource
@@ -22,10 +22,23 @@ import sys
 import time
 from pathlib import Path
 
+if __name__ == "__main__":  # started by its path alone, in isolation or in a container
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.runs.kernel import identity, oom_kills
+from tools.runs.locks import claim, take_lock, take_machine
+
 NOT_STARTED = 3
 """Our own exit status when the lock is taken by another runner: nothing was touched."""
 MACHINE_TAKEN = 4
 """Our own exit status when another run, of this home or another one, has the machine: nothing was touched."""
+ANOTHER_EXECUTION = 73
+"""Our own exit status on a share when another execution has the attempt: nothing was touched."""
+CANCELLED, NO_RESULT = 75, 70
+SYNC_S = 2.0
+"""On a share: seconds between two syncs of what grows, so that others see it."""
+SHARE_GRACE_S = 22.0
+"""On a share: the platform kills 30 seconds after its SIGTERM, and the end must be on the share before that."""
 _FAULT = os.environ.get("LUTHIER_FAULT", "")
 
 
@@ -50,77 +63,11 @@ def write_atomically(path: Path, value: dict[str, object]) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a share may know no sync of folders
+            raise
     finally:
         os.close(folder)
-
-
-def take_lock(path: Path, owner: str) -> int | None:
-    """Create the attempt's lock, which must not exist, and hold it; None when somebody has had it already."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return None
-    fcntl.flock(fd, fcntl.LOCK_EX)  # only a look at the new file could make us wait, for a moment
-    os.write(fd, json.dumps({"owner": owner, "pid": os.getpid(), "at": time.time()}).encode())
-    os.fsync(fd)
-    return fd
-
-
-def take_machine(path: str) -> int | None:
-    """Hold the machine's lock, which the kernel lets go of when the last process of the run has ended; None while another run has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    for pause in (0.01, 0.05, 0.0):  # whoever only looks holds it for a moment
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
-        time.sleep(pause)
-    return None
-
-
-def oom_kills() -> int:
-    """OOM kills that this process's control group has seen; 0 where the kernel does not say. Reads cgroup v2, else v1."""
-    try:
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return 0
-    for line in groups:
-        _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        events = f"memory/{path.lstrip('/')}/memory.oom_control" if controllers else f"{path.lstrip('/')}/memory.events"
-        with contextlib.suppress(OSError, ValueError):
-            for entry in Path("/sys/fs/cgroup", events).read_text().splitlines():
-                key, _, value = entry.partition(" ")
-                if key == "oom_kill":
-                    return int(value)
-    return 0
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot; empty where there is none."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""
-
-
-def machine_id() -> str:
-    """A short digest of this machine's own id, the same after a restart and another one elsewhere; empty where there is none."""
-    with contextlib.suppress(OSError):
-        found = Path("/etc/machine-id").read_bytes().strip()
-        return hashlib.sha256(b"luthier machine " + found).hexdigest()[:12] if found else ""
-    return ""
-
-
-def start_ticks(pid: int) -> int | None:
-    """The kernel's start time of a process, in clock ticks since boot: with the pid and the boot id it names one process for ever."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    return None
-
-
-def identity(pid: int) -> dict[str, object]:
-    """Machine, boot id, pid and start time of a process, as a file holds them."""
-    return {"machine": machine_id(), "boot": boot_id(), "pid": pid, "start": start_ticks(pid)}
 
 
 def detach() -> int | None:
@@ -138,7 +85,7 @@ class Runner:
     """One attempt: the engine as a child in its own process group, watched until nothing of the group is left."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.folder = args, Path(args.folder)
+        self.args, self.folder, self.shared = args, Path(args.folder).absolute(), bool(args.owner_env)
         self.stop_asked, self.killed = "", False
         self.stop_at: float | None = None
         self.child: subprocess.Popen[bytes] | None = None
@@ -163,6 +110,16 @@ class Runner:
         with contextlib.suppress(OSError):  # a full disk must not end the run; the lock says that it lives
             part.write_text(json.dumps({"t": time.time(), "pid": os.getpid(), "engine": self.child.pid if self.child else None}))
             os.replace(part, self.folder / "heartbeat")
+
+    def sync(self) -> None:
+        """Bring to the share what the engine has appended."""
+        for name in ("events.jsonl", "log.txt"):
+            with contextlib.suppress(OSError):
+                fd = os.open(self.folder / name, os.O_WRONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
     def run(self, locks: tuple[int, ...]) -> dict[str, object]:
         """Start the engine, wait for its end, and give the facts of `exit.json`."""
@@ -192,10 +149,12 @@ class Runner:
         """Start the engine in a group of its own and write its name down. Raises OSError."""
         point("runner.spawn.before")
         log = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.fchmod(log, 0o600)
+        with contextlib.suppress(PermissionError):  # a share knows no rights
+            os.fchmod(log, 0o600)
         # The engine inherits the locks: should this runner be killed, the run still counts as alive while the engine goes on.
+        engine = [self.args.boot, "--root", self.args.root, "--"] if self.args.boot else ["-m", "tools.engine"]
         self.child = subprocess.Popen(
-            [self.args.engine, "-m", "tools.engine", "train", "."], cwd=self.folder, env=dict(os.environ, PYTHONPATH=self.args.root),
+            [self.args.engine, *engine, "train", "."], cwd=self.folder, env=dict(os.environ, PYTHONPATH=self.args.root),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=locks, process_group=0,
             preexec_fn=self.sign,  # noqa: PLW1509 - nothing here has threads
         )
@@ -228,8 +187,13 @@ class Runner:
             if self.stop_at is not None and now - self.stop_at > self.args.grace_s and not self.killed:
                 self.killed = True
                 self.signal_group(signal.SIGKILL)
-            if self.ended(self.args.beat_s if self.watch is not None and not self.stop_asked else min(self.args.beat_s, 0.5)):
+            look = min(self.args.beat_s, SYNC_S) if self.shared else self.args.beat_s
+            if self.ended(look if self.watch is not None and not self.stop_asked else min(look, 0.5)):
                 break
+            if self.shared:
+                self.sync()
+        if self.shared:
+            self.sync()
         self.signal_group(signal.SIGKILL)  # children that outlived the engine
 
     def ended(self, within_s: float) -> bool:
@@ -241,6 +205,12 @@ class Runner:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.child.wait(timeout=within_s)
         return self.child.returncode is not None
+
+    def status(self, rc: object) -> int:
+        """Our own exit status: the engine's, and never 0 without a result."""
+        if not isinstance(rc, int):
+            return CANCELLED if self.stop_asked else 1
+        return NO_RESULT if rc == 0 and not (self.folder / "result.json").exists() else rc
 
     def write_exit(self, outcome: dict[str, object]) -> None:
         """Say last how it ended; on a full disk in the place of the heartbeat, which nobody needs any more."""
@@ -259,14 +229,23 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the engine for one attempt of a run.")
     parser.add_argument("folder")
     parser.add_argument("--attempt", type=int, required=True)
-    for name, text in (("engine", "the Python of the engine's environment"), ("root", "the project"), ("owner", "written into the lock")):
+    for name, text in (("engine", "the Python of the engine's environment"), ("root", "the project")):
         parser.add_argument(f"--{name}", required=True, help=text)
+    owner = parser.add_mutually_exclusive_group(required=True)
+    owner.add_argument("--owner", default="", help="written into the lock")
+    owner.add_argument("--owner-env", default="", help="the variable that names the owner; the folder is a share")
+    parser.add_argument("--boot", default="", help="the program that makes the engine's packages importable and becomes the engine")
     for name, seconds, text in (("limit", 0.0, "stop after so many seconds; 0 for never"), ("grace", 30.0, "between SIGTERM and SIGKILL"),
                                 ("beat", 2.0, "between heartbeats")):
         parser.add_argument(f"--{name}-s", type=float, default=seconds, help=text)
     parser.add_argument("--machine", default="", help="the lock that stands for this machine's one place to train")
     parser.add_argument("--detach", action="store_true", help="return as soon as the lock is held, and go on alone")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.owner_env:
+        args.owner, args.grace_s = os.environ.get(args.owner_env, ""), min(args.grace_s, SHARE_GRACE_S)
+        if not args.owner:
+            parser.error(f"the variable {args.owner_env} is not set")
+    return args
 
 
 def main(argv: list[str]) -> int:
@@ -283,17 +262,23 @@ def main(argv: list[str]) -> int:
             os.write(told, b"m")
         return MACHINE_TAKEN
     point("runner.lock.before")
-    lock = take_lock(runner.folder / f"attempt-{args.attempt}.lock", args.owner)
-    if lock is None:
-        return NOT_STARTED
+    path, locks = runner.folder / f"attempt-{args.attempt}.lock", () if machine < 0 else (machine,)
+    if runner.shared:
+        if not claim(path, args.owner):
+            return ANOTHER_EXECUTION
+    else:
+        lock = take_lock(path, args.owner)
+        if lock is None:
+            return NOT_STARTED
+        locks = (lock, *locks)
     point("runner.lock.after")
-    me = {**identity(os.getpid()), "mono": time.monotonic(), "attempt": args.attempt, "oom_kills": oom_kills()}
+    me = {**identity(os.getpid()), "mono": time.monotonic(), "attempt": args.attempt, "oom_kills": oom_kills(), "owner": args.owner}
     write_atomically(runner.folder / "runner.json", me)
     if told is not None:
         os.write(told, b"+")
-    outcome = runner.run((lock,) if machine < 0 else (lock, machine))
+    outcome = runner.run(locks)
     runner.write_exit(outcome)
-    return rc if isinstance(rc := outcome["rc"], int) else 1
+    return runner.status(outcome["rc"])
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from tools.runs.local import LocalRuns
 from tools.runs.plan import SEED, Wish, as_seconds, deadline_order, likely_bytes, make_plan, spec_of
 from tools.runs.reconcile import Reconciler
 from tools.runs.rid import rid_of
+from tools.runs.start_cloud import CloudStart, budget, new_run
 from tools.runs.state import RunState
-from tools.runs.store import NewRun, RunRow, RunStore
+from tools.runs.store import HERE, NewRun, RunRow, RunStore
 from tools.runs.sweep import as_text, members, read_sweep, sweep_card, sweep_json
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$"
@@ -72,9 +73,10 @@ class StartArgs(ToolArgs):
     epochs: float | None = Field(default=None, gt=0, le=1000, description="Passes over the data; left out, chosen for the machine.")
     learning_rate: float | None = Field(default=None, gt=0, le=1, description="Left out, chosen for method and size.")
     max_steps: int | None = Field(default=None, ge=1, le=1_000_000, description="Upper bound of optimizer steps.")
-    gpu: str | None = Field(default=None, max_length=100, description="For cloud runs only.")
-    provider: Literal["local", "azure"] = Field(default="local", description="Where it runs; this version trains on this machine.")
-    budget_usd: float | None = Field(default=None, ge=0, le=1_000_000, description="Upper bound of money; local runs cost nothing.")
+    gpu: str | None = Field(default=None, max_length=100, description="On Azure: T4, A100 or cpu; left out, the cheapest that fits.")
+    provider: Literal["local", "azure"] = Field(default="local", description="Where it runs: local (this machine) or azure.")
+    region: str = Field(default="", max_length=64, pattern=r"^$|^[a-z0-9]{2,40}$", description="On Azure: a prepared region.")
+    budget_usd: float | None = Field(default=None, ge=0, le=1_000_000, description="On Azure: the most it may cost; local runs are free.")
     name: str = Field(default="", max_length=64, pattern=rf"^$|{NAME}", description="A short name for the run.")
     sweep: Annotated[str, BeforeValidator(as_text)] = Field(
         default="", max_length=200, description="One setting and 2 to 8 values, e.g. `r=8,16,32` or `lr=0.0003,0.001`: a run for each.")
@@ -92,17 +94,21 @@ class StartFinetune:
     name: ClassVar[str] = "start_finetune"
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
-        "Fine-tune a model on a dataset, on this machine: QLoRA unless asked otherwise, scored before and after on held-out rows and "
-        "exported for answering. A person must approve the plan first. While another run has the machine it is queued. With `sweep` one "
-        "plan makes several runs. Give `model` and `dataset`; leave the rest out unless the person asked for it."
+        "Fine-tune a model on a dataset, on this machine or with provider=azure on a rented GPU: QLoRA unless asked otherwise, scored "
+        "before and after on held-out rows and exported for answering. A person must approve the plan first. While another run has this "
+        "machine it is queued. With `sweep` one plan makes several runs. Give `model` and `dataset`; leave the rest out unless the person "
+        "asked for it."
     )
     Args: ClassVar[type[ToolArgs]] = StartArgs
 
-    def __init__(self, planning: Planning, store: RunStore, local: LocalRuns, reconciler: Reconciler) -> None:
-        self._planning, self._store, self._local, self._reconciler = planning, store, local, reconciler
+    def __init__(self, planning: Planning, store: RunStore, local: LocalRuns, reconciler: Reconciler,
+                 cloud: CloudStart | None = None) -> None:
+        self._planning, self._store, self._local, self._reconciler, self._cloud = planning, store, local, reconciler, cloud
 
     def propose(self, args: StartArgs, /) -> Proposal:
         """The plan of the run, or of the runs of a sweep. Nothing is written."""
+        if args.provider == "azure":
+            return self._in_cloud(args)
         card, rules, plan, where = self._plan(args)
         return Proposal(
             effects=frozenset({Effect.LOCAL}), target=f"model:{args.model}", where=where, traits=frozenset({Trait.OCCUPIES}),
@@ -112,11 +118,9 @@ class StartFinetune:
 
     def _plan(self, args: StartArgs) -> "tuple[tuple[tuple[str, str], ...], tuple[str, ...], dict[str, JsonValue], str]":
         """Card, stop rules, the plan as data, and where it runs."""
-        refuse_elsewhere(args.provider)
         sweep = read_sweep(args.sweep) if args.sweep else None
         self._planning.check_engine()
-        wish = Wish(args.model, args.dataset, args.method, args.epochs, args.learning_rate, args.max_steps, args.name, args.lora_r,
-                    args.batch_size, args.max_length, args.max_time)
+        wish = _wish(args)
         model, facts = self._planning.model(args.model), self._planning.facts(args.dataset, args.model)
         machine, accelerator = self._planning.machine(), self._planning.accelerator
         holder = self._reconciler.line.holder()
@@ -132,8 +136,26 @@ class StartFinetune:
             card = (*card, ("Begins", f"when its turn comes: the run {holder.id} has the machine, {waiting} wait"))
         return card, first.stop_rules(), plan, first.where
 
+    def _in_cloud(self, args: StartArgs) -> Proposal:
+        cloud = there(self._cloud)
+        if args.sweep:
+            raise ToolFailed("Run a sweep on Azure", "A sweep runs on this machine only, one run after the other.",
+                             "Leave provider out, or start single runs on Azure.", kind="usage")
+        # Whether anything is prepared at all comes first: it costs nothing to know, and nothing else matters without it.
+        cloud.place(args.region)
+        model, facts = self._planning.model(args.model), self._planning.facts(args.dataset, args.model)
+        chosen = cloud.choose(_wish(args), model, facts, args.region, args.gpu or "", budget(args.budget_usd))
+        return cloud.proposal(chosen, args.dataset, args.model, args.name)
+
+    def _begin_in_cloud(self, cloud: CloudStart, args: StartArgs, call: Call) -> Result:
+        plan = dict(call.plan) if call.plan.get("cloud") else dict(self._in_cloud(args).plan)
+        new = new_run(call, args.name, args.model, args.dataset, args.method, plan)
+        return launched(cloud.begin(new, call, partial(self._fill, args, plan, new.id)))
+
     def perform(self, args: StartArgs, call: Call, /) -> Result:
         """Create the run, or those of a sweep, and send the first off or let it wait for its turn; the same call finds what it started."""
+        if args.provider == "azure":
+            return self._begin_in_cloud(there(self._cloud), args, call)
         plan = dict(call.plan) if call.plan.get("settings") else self._plan(args)[2]
         plans = members(plan, rid_of(f"{call.call_id} sweep"))
         calls = [call.call_id, *(f"{call.call_id}#{number}" for number in range(1, len(plans)))]
@@ -173,6 +195,8 @@ class StartFinetune:
     def recall(self, call_id: str, /) -> Result | Recall:
         """What became of a call: the runs that it created, or that nothing was started."""
         rows = self._store.of_call(call_id)
+        if rows and rows[0].where != HERE:
+            return there(self._cloud).recall(rows[0]) or launched(self._store.wanted(rows[0].id))
         forsaken = [self._forsaken(row) for row in rows]  # each of a sweep is asked
         if all(forsaken):
             return Recall.NOT_STARTED
@@ -186,11 +210,17 @@ class StartFinetune:
         return row.state is not RunState.QUEUED or self._reconciler.line.forsake(row)
 
 
-def refuse_elsewhere(provider: str | None) -> None:
-    """Only this machine, in this version."""
-    if provider == "azure":
-        raise ToolFailed("Run on Azure", "Cloud runs are not in this version.", "Leave provider out to train on this machine.",
+def there(cloud: CloudStart | None) -> CloudStart:
+    """The part that runs things on Azure. ToolFailed where a toolbox was made without it."""
+    if cloud is None:
+        raise ToolFailed("Run on Azure", "This toolbox was made for this machine only.", "Leave provider out to train on this machine.",
                          kind="not_in_this_version")
+    return cloud
+
+
+def _wish(args: StartArgs) -> Wish:
+    return Wish(args.model, args.dataset, args.method, args.epochs, args.learning_rate, args.max_steps, args.name, args.lora_r,
+                args.batch_size, args.max_length, args.max_time)
 
 
 def refuse_changes(plan: dict[str, JsonValue], model_digest: str, data_digest: str) -> None:

@@ -6,14 +6,16 @@ from typing import ClassVar
 from pydantic import Field, JsonValue
 
 from policies.orders import ENDED
+from policies.people import SYSTEM
 from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
+from tools.runs.cloud_reconcile import CloudReconciler
 from tools.runs.local import LocalRuns
 from tools.runs.look import RunArgs, named_run
 from tools.runs.plan import GRACE_S
 from tools.runs.reconcile import Reconciler
 from tools.runs.state import ALIVE, RunState
-from tools.runs.store import RunRow, RunStore
+from tools.runs.store import HERE, RunRow, RunStore
 
 
 class StopArgs(RunArgs):
@@ -33,17 +35,19 @@ class CancelRun:
     )
     Args: ClassVar[type[ToolArgs]] = StopArgs
 
-    def __init__(self, store: RunStore, local: LocalRuns, reconciler: Reconciler) -> None:
-        self._store, self._local, self._reconciler = store, local, reconciler
+    def __init__(self, store: RunStore, local: LocalRuns, reconciler: Reconciler, cloud: CloudReconciler | None = None) -> None:
+        self._store, self._local, self._reconciler, self._cloud = store, local, reconciler, cloud
 
     def propose(self, args: StopArgs, /) -> Proposal:
         """The stop of one run; allowed whatever its state, so that a second stop is harmless."""
         row = named_run(self._store, args.run_id)
         return Proposal(effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=row.where, owner=row.owner,
-                        traits=frozenset({Trait.STOPS}), plan={ENDED: row.state not in ALIVE}, evidence=self._evidence(row))
+                        traits=frozenset({Trait.STOPS}), plan={ENDED: _over(row)}, evidence=self._evidence(row))
 
     def _evidence(self, row: RunRow) -> tuple[str, ...]:
-        """The standing orders whose condition holds: an attempt that is still at work well after its time limit."""
+        """The standing orders whose condition holds: here an attempt that is still at work well after its time limit."""
+        if row.where != HERE:
+            return self._cloud.due(row.id) if self._cloud is not None and not _over(row) else ()
         limit = row.plan.get("limit_s")
         began = [at for at, _, to, _ in self._store.events(row.id) if to == RunState.RUNNING]
         if row.state is not RunState.RUNNING or not began or not isinstance(limit, int | float) or not limit:
@@ -75,6 +79,8 @@ class CancelRun:
         return _said(now.id, now.state, stopping, words, [each.id for each in left])
 
     def _stop(self, row: RunRow, call: Call) -> Result:
+        if row.where != HERE and self._cloud is not None and not _over(row):
+            return self._stop_there(self._cloud, row, call.person)
         if row.state not in ALIVE:
             return _said(row.id, row.state, False, f"It had already ended: {row.state.value}. Nothing was done.")
         if row.waits and (left := self._reconciler.leave(row, call.person)) is not None:
@@ -87,9 +93,29 @@ class CancelRun:
             return _said(row.id, now.state, True, words)
         return _said(row.id, now.state, False, f"It has ended: {now.state.value}.")
 
+    def _stop_there(self, cloud: CloudReconciler, row: RunRow, person: str) -> Result:
+        """Write the wish, and send the stop at once; it is sent again until Azure says that the run has ended."""
+        due = cloud.due(row.id) if person == SYSTEM else ()
+        kind = next((each for each in due if each != "second_execution"), "second_execution" if due else "person")
+        after = cloud.stop(row.id, kind, person)
+        now = self._store.wanted(row.id)
+        if kind == "second_execution":
+            return _said(row.id, now.state, True, "The executions beside the first are stopped. The run goes on.")
+        if _over(now):
+            return _said(row.id, now.state, False, f"It has ended: {now.state.value}.")
+        silent = after is not None and after.seen.trouble
+        words = ("Azure does not answer now. The stop is sent again until it does; its time limit ends it at the latest." if silent
+                 else "It saves its last checkpoint and ends, within a minute.")
+        return _said(row.id, now.state, True, words)
+
     def recall(self, call_id: str, /) -> Result | Recall:
         """A stop may be asked for again at any time."""
         return Recall.NOT_STARTED
+
+
+def _over(row: RunRow) -> bool:
+    """Whether nothing of it is left to stop; what is lost in the cloud may still be there and cost money."""
+    return row.state not in (ALIVE if row.where == HERE else ALIVE | {RunState.LOST})
 
 
 def _said(run_id: str, state: RunState, stopping: bool, words: str, stopped: list[str] | None = None) -> Result:

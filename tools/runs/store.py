@@ -17,6 +17,8 @@ from policies.tool import ToolFailed
 from tools.runs.identity import identify
 from tools.runs.state import ALIVE, FINAL, RunState, may_become
 
+HERE = "this machine"
+"""Where a run is that takes the machine Luthier runs on; any other place is in the cloud."""
 LINE = "line"
 """The key of `outcome_json` under which a run keeps its place in the line before the machine, until it has ended."""
 
@@ -54,8 +56,8 @@ class RunRow:
 
     @property
     def waits(self) -> bool:
-        """Whether it is in the line and its turn has not come."""
-        return self.state is RunState.QUEUED and "since" in self.line and "taken" not in self.line
+        """Whether it is in this machine's line and its turn has not come."""
+        return self.where == HERE and self.state is RunState.QUEUED and "since" in self.line and "taken" not in self.line
 
     @property
     def sweep(self) -> str:
@@ -87,7 +89,7 @@ class NewRun:
     method: str
     plan: Mapping[str, JsonValue]
     predicted_memory_bytes: int | None
-    where: str = "this machine"
+    where: str = HERE
 
 
 class RunStore:
@@ -109,7 +111,8 @@ class RunStore:
                     id=each.id, owner=each.owner, thread=each.thread, call_id=each.call_id, name=each.name, state=RunState.QUEUED.value,
                     reason="", model_id=each.model_id, dataset_ref=each.dataset_ref, method=each.method, spec_json="{}",
                     plan_json=json.dumps(dict(each.plan)), where=each.where, attempt=1, created_at=at,
-                    outcome_json=json.dumps({LINE: joined(at)}), predicted_memory_bytes=each.predicted_memory_bytes,
+                    outcome_json=json.dumps({LINE: joined(at)} if each.where == HERE else {}),
+                    predicted_memory_bytes=each.predicted_memory_bytes,
                 ))
                 note_event(db, each.id, at, "", RunState.QUEUED, "started by its owner")
                 if each.thread:
@@ -226,8 +229,17 @@ class RunStore:
             lambda db: db.execute(update(runs).where(runs.c.id == run_id).values(outcome_json=json.dumps(dict(outcome)))) and None
         )
 
-    def next_attempt(self, run_id: str, attempt: int, reason: str) -> RunRow:
-        """Let attempt number `attempt` of an ended run join the line, not ready yet; ToolFailed when it lives or has finished."""
+    def raise_attempt(self, run_id: str, attempt: int) -> RunRow | None:
+        """Say that a run in the cloud is at another attempt under the same approval."""
+        self._book.write(lambda db: db.execute(update(runs).where(runs.c.id == run_id, runs.c.attempt < attempt).values(
+            attempt=attempt)) and None)
+        return self.get(run_id)
+
+    def next_attempt(self, run_id: str, attempt: int, reason: str, where: str = HERE) -> RunRow:
+        """Let attempt number `attempt` of an ended run begin at a place, here by joining the line, not ready yet.
+
+        ToolFailed when it lives or has finished.
+        """
         at = now_text()
 
         def write(db: Connection) -> RunRow:
@@ -237,8 +249,9 @@ class RunStore:
             if now.attempt != attempt - 1 or not may_become(now.state, RunState.QUEUED):
                 raise ToolFailed(f"Resume the run {run_id}", f"It is {now.state.value}.", "Look at it with run_status.", kind="state")
             db.execute(update(runs).where(runs.c.id == run_id).values(
-                state=RunState.QUEUED.value, reason=reason, attempt=attempt, ended_at=None,
-                outcome_json=json.dumps({**{k: v for k, v in now.outcome.items() if k == "scores"}, LINE: joined(at)}),
+                state=RunState.QUEUED.value, reason=reason, attempt=attempt, ended_at=None, where=where,
+                outcome_json=json.dumps({**{k: v for k, v in now.outcome.items() if k == "scores"},
+                                         **({LINE: joined(at)} if where == HERE else {})}),
             ))
             note_event(db, run_id, at, now.state.value, RunState.QUEUED, reason)
             return row_of(db.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
@@ -265,7 +278,7 @@ def joined(at: str) -> dict[str, Any]:
 
 def alive_here(db: Connection) -> list[RunRow]:
     """The runs that have this machine or wait for it, oldest first."""
-    query = select(runs).where(runs.c.state.in_([s.value for s in ALIVE]), runs.c.where == "this machine").order_by(runs.c.created_at)
+    query = select(runs).where(runs.c.state.in_([s.value for s in ALIVE]), runs.c.where == HERE).order_by(runs.c.created_at)
     return [row_of(r) for r in db.execute(query).mappings()]
 
 

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from policies.book import now_text
+from tools.runs.cloud_view import CloudViews
 from tools.runs.curve import Point
 from tools.runs.line import Line, as_waiting, likely_seconds
 from tools.runs.local import LocalRuns
 from tools.runs.logs import LogNews, follow
 from tools.runs.state import RunState, RunView
-from tools.runs.store import RunRow
+from tools.runs.store import HERE, RunRow
 from tools.runs.turns import expected_starts
 from tools.runs.watch import LogPage, RunWatch
 
@@ -24,9 +25,10 @@ _KEPT = 32
 class Views:
     """Thread-safe. Holds the folds of the runs last looked at."""
 
-    def __init__(self, local: LocalRuns, line: Line, gpu_use: Callable[[], float | None] = lambda: None) -> None:
-        """`gpu_use` is asked about a run that trains on a GPU and does not say itself how busy that is."""
-        self._local, self._line, self._gpu_use = local, line, gpu_use
+    def __init__(self, local: LocalRuns, line: Line, gpu_use: Callable[[], float | None] = lambda: None,
+                 cloud: CloudViews | None = None) -> None:
+        """`gpu_use` is asked about a run that trains on a GPU here and does not say itself how busy that is; `cloud` adds what it knows."""
+        self._local, self._line, self._gpu_use, self._cloud = local, line, gpu_use, cloud
         self._watches: OrderedDict[tuple[str, int], tuple[RunWatch, threading.Lock]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -48,6 +50,10 @@ class Views:
         watch, lock = self._watch(row)
         with lock:
             view = watch.view(row)
+        if self._cloud is not None:
+            view = self._cloud.of(view, datetime.now(UTC))
+        if row.where != HERE:
+            return view
         on_gpu = view.phase == "train" and row.state is RunState.RUNNING and row.spec.get("device") == "cuda"
         return replace(view, gpu_use=self._gpu_use()) if on_gpu and view.gpu_use is None else view
 

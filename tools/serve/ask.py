@@ -78,7 +78,8 @@ class AskModel:
         """Ask, and give the answers with their labels. Greedy decoding, so that the same question gets the same answer."""
         if args.deployment_id:
             call.report("The deployment answers", None)
-            return _shown(*self._deployed.ask(args.deployment_id, call.person, args.prompt, args.max_tokens, args.compare))
+            return _shown(*self._deployed.ask(args.deployment_id, call.person, args.prompt, args.max_tokens, args.compare,
+                                              call.report))
         row = self._named(args, call.person)
         if row is None:
             model = self._models.folder(args.model or BUNDLED)

@@ -1,4 +1,4 @@
-"""`deploy_inference` and `redeploy`: a tuned or an untuned model answers over HTTP on this machine."""
+"""`deploy_inference` and `redeploy`: a tuned or an untuned model answers over HTTP, on this machine or on Azure."""
 
 import time
 from collections.abc import Callable
@@ -11,6 +11,8 @@ from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.runs.look import RUN_ID
 from tools.runs.rid import PATTERN, rid_of
+from tools.serve.deploy_azure import is_cloud
+from tools.serve.deploy_azure_tool import AzureDeploying
 from tools.serve.deploy_local import GRACE_S, LocalDeployments, curl_line
 from tools.serve.deploy_plan import DeployPlans, Source, card, expiry_order
 from tools.serve.deploy_reconcile import DeployReconciler
@@ -22,6 +24,9 @@ READY_S = 120.0
 """How long a deploying call waits for the models to be loaded; it goes on loading afterwards."""
 LOOK_S = 0.1
 HOURS = Field(default=None, ge=1, le=8760, description="Stop it after so many hours; left out, the limit of this home.")
+REGION = Field(default="", max_length=40, description="Azure: a prepared region; left out, the one prepared last.")
+GPU = Field(default="", max_length=64, description="Azure: cpu, T4, A100 or a profile's name; left out, the smallest that holds the model.")
+ALLOW = Field(default=(), max_length=20, description="Azure: addresses that may reach it; left out, the one you are signed in from.")
 BASE = Field(default=True, description="Serve the untuned model beside the tuned one, when its files are here.")
 
 
@@ -30,10 +35,13 @@ class DeployArgs(ToolArgs):
 
     run_id: str = RUN_ID
     model: str = Field(default="", max_length=200, description="An untuned model's id instead of a run.")
-    provider: Literal["local", "azure"] = Field(default="local", description="Where it runs; this version serves on this machine.")
-    port: int = Field(default=0, ge=0, le=65535, description="Left out, a free one.")
+    provider: Literal["local", "azure"] = Field(default="local", description="Where it runs: this machine, or a prepared region of Azure.")
+    port: int = Field(default=0, ge=0, le=65535, description="On this machine; left out, a free one.")
     max_hours: int | None = HOURS
     with_base: bool = BASE
+    region: str = REGION
+    gpu: str = GPU
+    allow_ips: tuple[str, ...] = ALLOW
 
 
 class RedeployArgs(ToolArgs):
@@ -43,6 +51,11 @@ class RedeployArgs(ToolArgs):
     run_id: str = Field(default="", max_length=10, pattern=rf"^$|{PATTERN}", description="The run to serve now; left out, the same again.")
     max_hours: int | None = HOURS
     with_base: bool = BASE
+    region: str = REGION
+    gpu: str = GPU
+    allow_ips: tuple[str, ...] = ALLOW
+    canary_percent: int = Field(default=0, ge=0, le=99, description="Azure: only so many percent of the requests go to the new revision.")
+    restart: bool = Field(default=False, description="Azure: only start its program anew, under the approval that it has.")
 
 
 class Deploying:
@@ -51,6 +64,19 @@ class Deploying:
     def __init__(self, plans: DeployPlans, store: DeploymentStore, local: LocalDeployments, reconciler: DeployReconciler,
                  run_folder: Callable[[str], Path]) -> None:
         self.plans, self.store, self.local, self.reconciler, self._run_folder = plans, store, local, reconciler, run_folder
+        self.cloud: AzureDeploying | None = None
+        """What is done on Azure; None in a home that has none."""
+
+    @property
+    def azure(self) -> AzureDeploying:
+        """The cloud's half. ToolFailed where there is none."""
+        if self.cloud is None:
+            raise ToolFailed("Deploy on Azure", "This home was opened without Azure.", "Start Luthier again.", kind="not_installed")
+        return self.cloud
+
+    def settle(self, row: DeploymentRow) -> DeploymentRow:
+        """The row as it is now, wherever it is."""
+        return self.azure.look(row) if is_cloud(row) else self.reconciler.settle(row)
 
     def begin(self, row: DeploymentRow, source: Source, call: Call) -> Result:
         """Start the revision's process and wait until it answers, has failed, or takes long. The same call starts nothing twice."""
@@ -92,6 +118,8 @@ class Deploying:
         row = self.store.of_call(call_id)
         if row is None:
             return Recall.NOT_STARTED
+        if is_cloud(row):
+            return self.azure.said(row)
         if row.state is DeployState.STARTING and self.local.traces(row.id, row.revision).lock == "absent":
             return Recall.NOT_STARTED
         return self.said(self.reconciler.settle(row))
@@ -112,9 +140,9 @@ class DeployInference:
     name: ClassVar[str] = "deploy_inference"
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
-        "Serve a tuned model (run_id, by default the latest finished run) or an untuned one (model) on this machine, as an "
-        "OpenAI-compatible address with an API key, reachable from this machine only. A person must approve it first; it stops by itself "
-        "when its time is over."
+        "Serve a tuned model (run_id, by default the latest finished run) or an untuned one (model) as an OpenAI-compatible address with "
+        "an API key: on this machine, reachable from it only, or with provider=azure in a prepared region, reachable from allow_ips only, "
+        "asleep while nobody asks. A person must approve it first; it stops by itself when its time is over."
     )
     Args: ClassVar[type[ToolArgs]] = DeployArgs
 
@@ -124,8 +152,7 @@ class DeployInference:
     def propose(self, args: DeployArgs, /) -> Proposal:
         """The plan. Nothing is written."""
         if args.provider == "azure":
-            raise ToolFailed("Deploy on Azure", "Cloud deployments are not in this version.",
-                             "Leave provider out to serve on this machine.", kind="not_in_this_version")
+            return self._deploying.azure.propose(self._deploying.plans.source(args.run_id, args.model), args)
         source, plan = self._plan(args, None)
         return proposal(source, plan, source.run.owner if source.run is not None else None, f"deploy:{source.target}")
 
@@ -138,6 +165,8 @@ class DeployInference:
         """Make the key, the row and the process; the same call finds what it started."""
         ident = rid_of(f"{call.call_id} deployment")
         source = self._deploying.plans.source(args.run_id, args.model, call.person)
+        if args.provider == "azure":
+            return self._deploying.azure.deploy(source, args, call)
         plan = dict(call.plan) if call.plan.get("names") else self._plan(args, call.person)[1]
         self._deploying.plans.build(source, lambda text: call.report(text, None))  # before the row: it may take half an hour
         hint = self._deploying.local.make_key(ident)
@@ -156,7 +185,8 @@ class Redeploy:
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
         "Let a deployment serve another run, or the same again after it stopped, at the same address with the same key. A person must "
-        "approve it first. It does not answer for the moment of the change."
+        "approve it first. On this machine it does not answer for the moment of the change; on Azure the new revision takes over when it "
+        "is up, or gets canary_percent of the requests. restart=true only starts its program anew."
     )
     Args: ClassVar[type[ToolArgs]] = RedeployArgs
 
@@ -166,14 +196,18 @@ class Redeploy:
     def propose(self, args: RedeployArgs, /) -> Proposal:
         """The plan of the next revision."""
         row = self._deploying.store.wanted(args.deployment_id)
+        if is_cloud(row):
+            if args.restart:
+                return self._deploying.azure.restarting(row)
+            return self._deploying.azure.propose_again(self._source(args, row, None), row, args, args.canary_percent)
+        if args.restart or args.canary_percent:
+            raise ToolFailed(f"Redeploy {row.id}", "It runs on this machine, where neither restart nor canary_percent has a meaning.",
+                             "Leave them out.", kind="usage")
         source, plan = self._plan(args, row, None)
         return proposal(source, plan, row.owner, f"redeploy:{row.id}", deployment=row.id)
 
     def _plan(self, args: RedeployArgs, row: DeploymentRow, person: str | None) -> tuple[Source, dict[str, Any]]:
-        if row.state is DeployState.DELETED:
-            raise ToolFailed(f"Redeploy {row.id}", "It is deleted.", "Deploy anew with deploy_inference.", kind="state")
-        plans, run = self._deploying.plans, args.run_id or row.run_id or ""
-        source = plans.source(run, "" if run else row.model_id, person)
+        plans, source = self._deploying.plans, self._source(args, row, person)
         told = self._deploying.local.serving(row.id, row.revision)
         port, held = told.get("port"), told.get("memory_bytes")
         return source, plans.make(
@@ -181,10 +215,20 @@ class Redeploy:
             held if isinstance(held, int) and row.alive else 0,
         )
 
+    def _source(self, args: RedeployArgs, row: DeploymentRow, person: str | None) -> Source:
+        if row.state is DeployState.DELETED:
+            raise ToolFailed(f"Redeploy {row.id}", "It is deleted.", "Deploy anew with deploy_inference.", kind="state")
+        run = args.run_id or row.run_id or ""
+        return self._deploying.plans.source(run, "" if run else row.model_id, person)
+
     def perform(self, args: RedeployArgs, call: Call, /) -> Result:
-        """End the old process, then begin the new one on its port; the same call does it once."""
+        """End the old process, then begin the new one on its port; the same call does it once. On Azure a new revision takes over."""
         store, local = self._deploying.store, self._deploying.local
         row = store.wanted(args.deployment_id, call.person)
+        if is_cloud(row):
+            if args.restart:
+                return self._deploying.azure.restart(row)
+            return self._deploying.azure.redeploy(self._source(args, row, call.person), row, args, args.canary_percent, call)
         if row.revision_call == call.call_id:
             before, after = row.revision - 1, row
             source = self._deploying.plans.source(row.run_id or "", "" if row.run_id else row.model_id)

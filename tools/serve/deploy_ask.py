@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
@@ -11,6 +11,7 @@ from policies.tool import ToolFailed
 from tools.serve.answerer import ANSWER_S, Answered, Label
 from tools.serve.children import engine_said
 from tools.serve.deploy import Deploying
+from tools.serve.deploy_azure import is_cloud
 from tools.serve.deploy_state import DeployState
 from tools.serve.deploy_store import DeploymentRow
 
@@ -22,20 +23,29 @@ class DeployedModels:
         self._deploying = deploying
 
     def reading(self, ident: str) -> Proposal:
-        """The proposal of a question. ToolFailed when it is not running."""
+        """The proposal of a question. ToolFailed when it is not running.
+
+        One on Azure may wake a replica that is paid for: that is more than a look (LOCAL, for whoever may act on the deployment), and it
+        is inside the ceiling that the deployment's approval reserved, or refused: past it there is no yes that a question could ask for.
+        """
         row = self._running(ident, None)
-        return Proposal(effects=frozenset({Effect.READ}), target=f"deployment:{row.id}", where=row.where, owner=row.owner)
+        effect = Effect.READ
+        if is_cloud(row):
+            self._deploying.azure.must_be_covered(row)
+            effect = Effect.LOCAL
+        return Proposal(effects=frozenset({effect}), target=f"deployment:{row.id}", where=row.where, owner=row.owner)
 
     def _running(self, ident: str, person: str | None) -> DeploymentRow:
         row = self._deploying.store.wanted(ident, person)
         if row.alive and person is not None:
-            row = self._deploying.reconciler.settle(row)
+            row = self._deploying.settle(row)
         if row.state is not DeployState.RUNNING:
             raise ToolFailed(f"Ask the deployment {ident}", f"It is {row.state.value}.", "Start it with redeploy.", kind="not_running",
                              heard="" if person is None else row.reason)
         return row
 
-    def ask(self, ident: str, person: str, prompt: str, max_tokens: int, compare: bool) -> tuple[list[Answered], str | None]:
+    def ask(self, ident: str, person: str, prompt: str, max_tokens: int, compare: bool,
+            say: Callable[[str, float | None], None] = lambda text, fraction: None) -> tuple[list[Answered], str | None]:
         """The answers, the untuned model's first where both are compared, and the system message they were asked with. ToolFailed."""
         row = self._running(ident, person)
         names = [str(name) for name in row.plan["names"]]
@@ -48,10 +58,18 @@ class DeployedModels:
         key, precision = self._deploying.local.key(row.id), str(row.plan.get("precision"))
         labels = {name: Label(row.model_id, row.run_id if at == 0 else None, precision) for at, name in enumerate(names)}
         wanted = reversed(names) if compare else names[:1]
-        return [ask_over_http(row.url, key, name, labels[name], messages, max_tokens) for name in wanted], system
+        if not is_cloud(row):
+            with httpx.Client(trust_env=False, follow_redirects=False, timeout=ANSWER_S) as client:
+                return [ask_over_http(client, row.url, key, name, labels[name], messages, max_tokens) for name in wanted], system
+        self._deploying.azure.must_be_covered(row)
+        with self._deploying.azure.client() as client:
+            url = self._deploying.azure.awake(client, row, say)
+            say("It answers", None)
+            return [ask_over_http(client, url, key, name, labels[name], messages, max_tokens) for name in wanted], system
 
 
-def ask_over_http(url: str, key: str, name: str, label: Label, messages: Sequence[Mapping[str, str]], max_tokens: int) -> Answered:
+def ask_over_http(client: httpx.Client, url: str, key: str, name: str, label: Label, messages: Sequence[Mapping[str, str]],
+                  max_tokens: int) -> Answered:
     """One greedy answer of an OpenAI-compatible address, streamed. ToolFailed with what it said, also when another model answered."""
     body = {"model": name, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0, "stream": True,
             "stream_options": {"include_usage": True}}
@@ -59,10 +77,7 @@ def ask_over_http(url: str, key: str, name: str, label: Label, messages: Sequenc
     times: list[float] = []
     finish, tokens = "", 0
     try:
-        with (
-            httpx.Client(trust_env=False, follow_redirects=False, timeout=ANSWER_S) as client,
-            client.stream("POST", f"{url}/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}) as answer,
-        ):
+        with client.stream("POST", f"{url}/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}) as answer:
             if answer.status_code != 200:
                 answer.read()
                 raise _refused(answer.status_code, answer.text)

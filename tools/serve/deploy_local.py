@@ -17,8 +17,9 @@ from policies.tool import ToolFailed
 from tools.engine.serve_spec import EXIT, LOCK, SERVING, SPEC, STOP, ServeSpec
 from tools.places import Places
 from tools.runs.identity import lock_state
+from tools.runs.kernel import boot_id
 from tools.runs.rid import is_rid
-from tools.runs.runner import boot_id, write_atomically
+from tools.runs.runner import write_atomically
 from tools.runs.watch import read_json
 from tools.serve.children import EngineChildren, open_log
 from tools.serve.deploy_state import Traces

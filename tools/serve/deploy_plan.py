@@ -53,6 +53,20 @@ class Source:
         return f"{self.model_id}-{self.run.id}" if self.run is not None else self.model_id
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one server loads."""
+
+    names: tuple[str, ...]
+    """What clients may ask for."""
+    base: Path | None
+    """The untuned model's files beside the tuned one's."""
+    size_bytes: int
+    """Of all files."""
+    memory_bytes: int
+    """What it takes with as many answers in the making as it allows."""
+
+
 class DeployPlans:
     """Makes plans and the specs that follow from them."""
 
@@ -83,13 +97,8 @@ class DeployPlans:
 
     def make(self, source: Source, hours: int, port: int, with_base: bool, freed_bytes: int = 0) -> dict[str, JsonValue]:
         """The plan as data. ToolFailed when memory is short now; `freed_bytes` are given back before it begins."""
-        names, size = [source.tuned_name], self._size(source)
-        base = self._base_of(source) if with_base and source.run is not None else None
-        if base is not None:
-            names.append(source.model_id)
-            size += _bytes(base)
-        limits = ServeLimits()
-        memory = PROGRAM_BYTES + size + limits.at_once * ANSWER_BYTES
+        parts = self.parts(source, with_base)
+        memory = parts.memory_bytes
         free = self._machine().memory.available_bytes + freed_bytes
         if memory > free:
             raise ToolFailed("Deploy a model", f"It needs about {gib(memory)} of memory; {gib(free)} are free.",
@@ -97,9 +106,30 @@ class DeployPlans:
                              kind="memory")
         return {
             "run_id": source.run.id if source.run is not None else None, "model": source.model_id, "precision": source.precision,
-            "names": list(names), "memory_bytes": memory, "hours": hours, "port": port, "host": "127.0.0.1", "with_base": base is not None,
-            "threads": self.threads,
+            "names": list(parts.names), "memory_bytes": memory, "hours": hours, "port": port, "host": "127.0.0.1",
+            "with_base": parts.base is not None, "threads": self.threads,
         }
+
+    def parts(self, source: Source, with_base: bool) -> "Parts":
+        """What is loaded: the untuned model beside the tuned one only where its files are here."""
+        base = self._base_of(source) if with_base and source.run is not None else None
+        size = self._size(source) + (0 if base is None else _bytes(base))
+        names = (source.tuned_name,) if base is None else (source.tuned_name, source.model_id)
+        return Parts(names, base, size, PROGRAM_BYTES + size + ServeLimits().at_once * ANSWER_BYTES)
+
+    def folder(self, source: Source) -> Path:
+        """The files of what is served first. ToolFailed when a run has none."""
+        if source.run is not None:
+            return self._files.of_run(source.run).folder
+        return self._files.base_dir(self._models.folder(source.model_id), source.precision)
+
+    def longest_hours(self) -> int:
+        """The longest that one approval may keep an endpoint."""
+        return self._policy().limits.hours.endpoint
+
+    def skus(self) -> list[str]:
+        """The paid hardware that the limits allow."""
+        return list(self._policy().limits.places.skus)
 
     def _base_of(self, source: Source) -> Path | None:
         """The untuned model's files at the run's precision, when they are here: they are not built for this."""

@@ -4,11 +4,11 @@ import time
 from collections import deque
 from datetime import datetime
 
-from pydantic import JsonValue
-
 from tools.runs.reconcile import RunNews
+from tools.serve.deploy_azure import is_cloud
 from tools.serve.deploy_local import LocalDeployments
-from tools.serve.deploy_state import ALIVE, Became, DeployState, what_became
+from tools.serve.deploy_news import tell
+from tools.serve.deploy_state import DeployState, what_became
 from tools.serve.deploy_store import DeploymentRow, DeploymentStore
 
 
@@ -20,8 +20,8 @@ class DeployReconciler:
         self._untold: deque[RunNews] = deque()
 
     def settle(self, row: DeploymentRow) -> DeploymentRow:
-        """Bring one row up to date; the row as it is then. What changed is told by the next pass."""
-        if not row.alive:
+        """Bring one row up to date; the row as it is then. What changed is told by the next pass. One on Azure has a watch of its own."""
+        if not row.alive or is_cloud(row):
             return row
         ran = row.state is DeployState.RUNNING
         traces = self._local.traces(row.id, row.revision, row.stop_by, self._waited_s(row), ran)
@@ -51,12 +51,3 @@ class DeployReconciler:
         while self._untold:
             news.append(self._untold.popleft())
         return news
-
-
-def tell(row: DeploymentRow, became: Became) -> RunNews:
-    """What a change says; `run_id` is empty, since no run has changed. Reasons stay out of `for_brain`."""
-    said = f"Deployment {row.id} is {became.state.value}." if became.state is not DeployState.FAILED else f"Deployment {row.id} has failed."
-    facts: dict[str, JsonValue] = {"deployment_id": row.id, "state": became.state.value, "kind": became.kind}
-    # An end that a person asked for was answered when it was asked; only the others are worth a message.
-    unasked = became.state not in ALIVE and not (became.kind == "stop" and row.stop_by not in ("", "system"))
-    return RunNews("", row.thread, row.owner, row.state.value, became.state.value, f"{said} {became.reason}".strip(), facts, unasked)

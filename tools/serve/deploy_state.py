@@ -62,7 +62,7 @@ def what_became(traces: Traces) -> Became:
             return _ended(traces)
         case "absent":
             if traces.stop_by:
-                return Became(DeployState.STOPPED, _stopped(traces.stop_by, "stop"), "stop")
+                return Became(DeployState.STOPPED, stopped_words(traces.stop_by, "stop"), "stop")
             if traces.ran:
                 return Became(DeployState.LOST, "Its folder is gone. Deploy it again.", "folder")
             if traces.waited_s > START_S:
@@ -76,18 +76,20 @@ def _ended(traces: Traces) -> Became:
     told = traces.exit or {}
     if told.get("outcome") == "stopped":
         kind = "limit" if told.get("kind") == "limit" else "stop"
-        return Became(DeployState.STOPPED, _stopped(traces.stop_by, kind), kind)
+        return Became(DeployState.STOPPED, stopped_words(traces.stop_by, kind), kind)
     if told.get("outcome") == "failed":
         kind = str(told.get("kind"))
         return Became(DeployState.FAILED, str(told.get("message") or "It failed without a reason.")[:500], kind if kind in KINDS else "bug")
     if traces.stop_by:
-        return Became(DeployState.STOPPED, f"{_stopped(traces.stop_by, 'stop')} It did not end in time and was ended by force.", "forced")
+        reason = f"{stopped_words(traces.stop_by, 'stop')} It did not end in time and was ended by force."
+        return Became(DeployState.STOPPED, reason, "forced")
     if not traces.same_boot:
         return Became(DeployState.LOST, "The machine was restarted. Start it again with redeploy.", "boot")
     return Became(DeployState.FAILED, "Its process was ended from outside, or memory ran out. Start it again with redeploy.", "killed")
 
 
-def _stopped(by: str, kind: str) -> str:
+def stopped_words(by: str, kind: str) -> str:
+    """Why it was stopped."""
     if kind == "limit" or by == "system":
         return "Its time was over."
     return f"Stopped by {by}." if by else "Stopped by a signal from outside."

@@ -72,14 +72,15 @@ class DeploymentStore:
     def __init__(self, book: Book) -> None:
         self._book = book
 
-    def create(self, ident: str, owner: str, thread: str | None, call_id: str, planned: Planned, key_hint: str) -> DeploymentRow:
+    def create(self, ident: str, owner: str, thread: str | None, call_id: str, planned: Planned, key_hint: str,
+               where: str = "this machine") -> DeploymentRow:
         """Write a starting deployment; the same call finds what it wrote before."""
         at = now_text()
 
         def write(db: Connection) -> DeploymentRow:
             if db.execute(select(deployments.c.id).where(deployments.c.call_id == call_id)).first() is None:
                 db.execute(deployments.insert().values(
-                    id=ident, owner=owner, thread=thread, call_id=call_id, where="this machine", state=DeployState.STARTING.value,
+                    id=ident, owner=owner, thread=thread, call_id=call_id, where=where, state=DeployState.STARTING.value,
                     key_hint=key_hint, created_at=at, **planned.values(call_id),
                 ))
                 _note(db, ident, at, "", DeployState.STARTING, "deployed by its owner")
@@ -87,7 +88,7 @@ class DeploymentStore:
 
         return self._book.write(write)
 
-    def next_revision(self, ident: str, revision: int, call_id: str, planned: Planned) -> DeploymentRow:
+    def next_revision(self, ident: str, revision: int, call_id: str, planned: Planned, where: str = "") -> DeploymentRow:
         """Begin revision number `revision`; the same call finds it. ToolFailed when another call was quicker or it is deleted."""
         at = now_text()
 
@@ -99,7 +100,8 @@ class DeploymentStore:
                 raise ToolFailed(f"Redeploy {ident}", f"It is {now.state.value}, at revision {now.revision}.",
                                  "Look at it with list_deployments.", kind="state")
             db.execute(update(deployments).where(deployments.c.id == ident).values(
-                state=DeployState.STARTING.value, reason="", revision=revision, stop_by="", ended_at=None, **planned.values(call_id)))
+                state=DeployState.STARTING.value, reason="", revision=revision, stop_by="", ended_at=None,
+                **({"where": where} if where else {}), **planned.values(call_id)))
             _note(db, ident, at, now.state.value, DeployState.STARTING, f"revision {revision}")
             return _row(db.execute(select(deployments).where(deployments.c.id == ident)).mappings().one())
 

@@ -1,0 +1,22 @@
+"""Amounts as the command assistant says them: memory and time."""
+
+from typing import Any
+
+
+def gib(value: Any) -> str:
+    """Bytes in GiB."""
+    return f"{value / 1024**3:.1f} GiB" if isinstance(value, int | float) else "an unknown amount"
+
+
+def span(low: Any, high: Any) -> str:
+    """A range of seconds."""
+    return f"{duration(low)} to {duration(high)}"
+
+
+def duration(seconds: Any) -> str:
+    """Seconds in the unit that suits them."""
+    if not isinstance(seconds, int | float):
+        return "an unknown time"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,68 @@
+"""The book of runs in the cloud: compare and set, one process at a time, each call's money once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.azure.fake_runs import CALL, RUN, CloudHome, finishes
+from tools.runs.cloud_row import CloudWish, Memory, Phase
+from tools.runs.cloud_store import CloudStore
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[CloudHome]:
+    made = CloudHome(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_row_comes_back_as_it_was_written(home: CloudHome) -> None:
+    seen = Memory(uploaded=True, times={"one": ("2026-11-24T12:00:00Z", "")}, live=("one",), end={"state": "failed"}, exit_code=1,
+                  owed=(("call-0", 5, "by the clock"),))
+    after = replace(home.row, phase=Phase.RUNNING, execution="one", started_at=home.cloud.clock, seen=seen)
+    assert home.store.move(home.row, after) == replace(after, changed_at=home.row.changed_at)
+
+
+def test_of_two_writes_from_the_same_row_one_counts(home: CloudHome) -> None:
+    row = home.row
+    assert home.store.move(row, replace(row, phase=Phase.PROVISIONING)) is not None
+    assert home.store.move(row, replace(row, phase=Phase.FAILED)) is None
+    assert home.row.phase is Phase.PROVISIONING
+
+
+def test_a_stop_stays_one_and_no_move_undoes_it(home: CloudHome) -> None:
+    row = home.row
+    home.store.wish(RUN, CloudWish("stop", "person", "owner"))
+    home.store.wish(RUN, CloudWish("stop", "cap", "system"))
+    moved = home.store.move(row, replace(row, phase=Phase.PROVISIONING))
+    assert moved is not None and moved.wish == CloudWish("stop", "person", "owner")
+
+
+def test_only_one_process_acts_on_a_run(home: CloudHome) -> None:
+    other = CloudStore(home.book)
+    assert home.store.lease(RUN) and home.store.lease(RUN) and not other.lease(RUN)
+    home.store.release(RUN)
+    assert other.lease(RUN) and not home.store.lease(RUN)
+
+
+def test_each_change_of_phase_has_its_event(home: CloudHome) -> None:
+    home.cloud.script = finishes()
+    home.until(Phase.SUCCEEDED)
+    events = home.store.events(RUN)
+    assert [before for _, _, before, _, _ in events[1:]] == [then for _, _, _, then, _ in events[:-1]]
+    assert all(why for _, _, _, _, why in events[1:])
+
+
+def test_what_accrues_is_rate_times_time(home: CloudHome) -> None:
+    home.until(Phase.STARTING)
+    begun = home.row.started_at
+    assert begun is not None
+    assert home.store.accruing(begun + timedelta(seconds=100)) == [(RUN, CALL, 100 * 500)]
+
+
+def test_money_of_an_earlier_approval_is_owed_until_it_is_settled(home: CloudHome) -> None:
+    home.store.move(home.row, home.row.remembering(owed=(("call-0", 7, "by the clock"),)))
+    assert [(each.call_id, each.micros) for each in home.store.settlements()] == [("call-0", 7)]

@@ -1,0 +1,213 @@
+"""Uploads, downloads and tails through the unmodified client library, against a share that is a folder."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from policies.tool import ToolFailed
+from tests.azure.cloud import ROOT, WORKSPACE, Cloud
+from tests.azure.files_server import Files, files_of
+from tools.azure.client import Azure
+from tools.azure.files import Share, Shrunk, open_share
+from tools.azure.share_names import safe_name
+from tools.azure.trouble import AzureTrouble
+
+
+@pytest.fixture
+def share(cloud: Cloud, azure: Azure) -> Share:
+    """The share of a prepared place."""
+    return open_share(azure, cloud.prepared())
+
+
+@pytest.fixture
+def state(cloud: Cloud) -> Files:
+    """What the stand-in keeps."""
+    return files_of(cloud.world)
+
+
+def some(path: Path, size: int = 9_000_001) -> Path:
+    """A file of random bytes."""
+    path.write_bytes(os.urandom(size))
+    return path
+
+
+@pytest.mark.parametrize("size", [0, 1, 4 << 20, 9_000_001])
+def test_what_goes_up_comes_down_the_same(share: Share, cloud: Cloud, tmp_path: Path, size: int):
+    source = some(tmp_path / "up", size)
+    share.make_folders("runs/abc")
+    share.put(source, "runs/abc/model.safetensors")
+    assert (cloud.share_root / "runs/abc/model.safetensors").read_bytes() == source.read_bytes()
+    share.get("runs/abc/model.safetensors", tmp_path / "down", size=size, sha256=hashlib.sha256(source.read_bytes()).hexdigest())
+    assert (tmp_path / "down").read_bytes() == source.read_bytes()
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name.startswith(("up", "down"))) == ["down", "up"]
+    assert [each.name for each in share.entries("runs/abc")] == ["model.safetensors"]
+
+
+def test_what_is_there_already_is_not_sent_again(share: Share, state: Files, tmp_path: Path):
+    source = some(tmp_path / "up")
+    share.put(source, "model")
+    sent = len(state.put_ranges)
+    told: list[int] = []
+    share.put(source, "model", progress=told.append)
+    assert len(state.put_ranges) == sent and sum(told) == 9_000_001
+
+
+def test_an_upload_that_broke_off_sends_only_what_is_missing(share: Share, state: Files, tmp_path: Path):
+    source = some(tmp_path / "up", 20 << 20)
+    state.full_after = 9 << 20
+    with pytest.raises(AzureTrouble, match="share is full"):
+        share.put(source, "model", workers=1)
+    assert share.stat("model") is None, "nobody sees a part under its name"
+    before, state.full_after = len(state.put_ranges), None
+    share.put(source, "model")
+    assert before == 2 and len(state.put_ranges) == 5
+    assert len(set(state.put_ranges)) == 5
+
+
+def test_a_source_that_changed_since_begins_anew(share: Share, cloud: Cloud, state: Files, tmp_path: Path):
+    source = some(tmp_path / "up", 12 << 20)
+    state.full_after = 5 << 20
+    with pytest.raises(AzureTrouble):
+        share.put(source, "model", workers=1)
+    state.full_after = None
+    some(source, 12 << 20)
+    share.put(source, "model")
+    assert (cloud.share_root / "model").read_bytes() == source.read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tools.azure.files import Share
+from azure.storage.fileshare import ShareServiceClient
+service = ShareServiceClient(sys.argv[2], credential={"account_name": sys.argv[3], "account_key": sys.argv[4]}, connection_verify=sys.argv[5])
+share, done = Share(service.get_share_client("luthier")), 0
+def die(count):
+    global done
+    done += count
+    if done >= 9 << 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[6] == "up":
+    share.put(Path(sys.argv[7]), "model", progress=die, workers=1)
+else:
+    share.get("model", Path(sys.argv[7]), progress=die, workers=1)
+"""
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_kill_in_the_middle_costs_what_was_under_way_alone(share: Share, cloud: Cloud, state: Files, tmp_path: Path, way: str):
+    source, target = some(tmp_path / "up", 40 << 20), tmp_path / "down"
+    place = cloud.prepared()
+    if way == "down":
+        share.put(source, "model")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(ROOT), place.files, place.account, cloud.world.account_keys(place.account)[0], str(cloud.ca), way,
+         str(source if way == "up" else target)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    if way == "up":
+        before = len(state.put_ranges)
+        share.put(source, "model")
+        assert before >= 2 and len(state.put_ranges) == 10, "each of ten ranges went once"
+        assert (cloud.share_root / "model").read_bytes() == source.read_bytes()
+    else:
+        share.get("model", target)
+        assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_download_goes_on_from_what_is_whole(share: Share, state: Files, tmp_path: Path):
+    source, target = some(tmp_path / "up", 40 << 20), tmp_path / "down"
+    share.put(source, "model")
+    state.fail = [("get", 500)] * 12
+
+    def told(count: int) -> None:
+        if count and len(state.got) == 2:
+            state.fail = [("get", 403)]
+
+    state.fail = []
+    with pytest.raises(AzureTrouble):
+        share.get("model", target, progress=told, workers=1)
+    assert not target.exists()
+    first = len(state.got)
+    share.get("model", target)
+    assert target.read_bytes() == source.read_bytes()
+    assert (len(state.got) - first) < 5
+
+
+def test_a_file_that_changes_under_the_download_is_read_again(share: Share, cloud: Cloud, state: Files, tmp_path: Path):
+    source, target = some(tmp_path / "up", 20 << 20), tmp_path / "down"
+    share.put(source, "model")
+    changed = os.urandom(20 << 20)
+
+    def change(count: int) -> None:
+        if count and len(state.got) == 1:
+            (cloud.share_root / "model").write_bytes(changed)
+
+    share.get("model", target, progress=change, workers=1)
+    assert target.read_bytes() == changed
+
+
+def test_what_is_not_what_the_manifest_says_is_not_kept(share: Share, tmp_path: Path):
+    share.put(some(tmp_path / "up", 100), "model")
+    for wanted in ({"size": 99}, {"sha256": "0" * 64}):
+        with pytest.raises(AzureTrouble, match="do not use it"):
+            share.get("model", tmp_path / "down", **wanted)  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("down*"))
+
+
+def test_a_tail_reads_on_and_hears_that_a_file_was_begun_anew(share: Share, cloud: Cloud):
+    log = cloud.share_root / "log.txt"
+    log.write_bytes(b"one\n")
+    assert share.read("log.txt", 0) == b"one\n" and share.read("log.txt", 4) == b""
+    with log.open("ab") as file:
+        file.write(b"two\n")
+    assert share.read("log.txt", 4, most=2) == b"tw"
+    log.write_bytes(b"1\n")
+    with pytest.raises(Shrunk):
+        share.read("log.txt", 8)
+    with pytest.raises(AzureTrouble):
+        share.read("none.txt", 0)
+
+
+def test_a_busy_service_is_asked_again(share: Share, state: Files, tmp_path: Path):
+    state.fail = [("range", 503), ("range", 500)]
+    share.put(some(tmp_path / "up", 100), "model")
+    assert share.stat("model") is not None
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a\\b", "x:y", "end.", "end ", "", "a\nb", "star*", "x" * 300])
+def test_no_foreign_name_becomes_a_path(name: str):
+    assert not safe_name(name)
+
+
+@pytest.mark.parametrize("names", [["..%2fx"[:2]], ["up\\date"], ["Model", "model"]], ids=["up", "separator", "twins"])
+def test_a_list_with_hostile_names_is_refused(share: Share, cloud: Cloud, state: Files, names: list[str]):
+    (cloud.share_root / "runs").mkdir()
+    state.hostile = names
+    with pytest.raises(ToolFailed):
+        share.entries("runs")
+
+
+def test_a_tree_is_deleted_and_what_is_gone_is_no_error(share: Share, cloud: Cloud):
+    share.make_folders("runs/abc/checkpoints")
+    share.put_bytes("runs/abc/checkpoints/x", b"1")
+    share.put_bytes("runs/abc/x", b"1")
+    share.delete_tree("runs/abc")
+    share.delete_tree("runs/abc")
+    share.delete("runs/abc/x")
+    assert not (cloud.share_root / "runs/abc").exists()
+    share.make_folders("runs/abc")
+    assert [path for path, _ in share.walk("runs")] == []
+
+
+def test_the_key_is_in_no_error_and_no_text(share: Share, cloud: Cloud, azure: Azure):
+    key = cloud.world.account_keys(cloud.prepared().account)[0]
+    assert key not in repr(vars(share)) and WORKSPACE
+    with pytest.raises(AzureTrouble) as caught:
+        share.read("none", 0)
+    assert key not in str(caught.value)

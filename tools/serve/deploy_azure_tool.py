@@ -1,0 +1,222 @@
+"""Deploying, redeploying, stopping and showing what is on Azure: the cloud's half of the deployment tools."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from pydantic import JsonValue
+
+from policies.book import now_text
+from policies.limits import dollars
+from policies.proposal import Effect, Proposal
+from policies.tool import Call, Recall, Result, ToolFailed
+from tools.azure.orphans import Orphans
+from tools.azure.trouble import AzureTrouble
+from tools.runs.reconcile import RunNews
+from tools.runs.rid import rid_of
+from tools.serve.answerer import ANSWER_S
+from tools.serve.deploy_azure import AzureDeployments
+from tools.serve.deploy_azure_plan import Canary, Wanted, where_of
+from tools.serve.deploy_azure_watch import AzureDeployWatch
+from tools.serve.deploy_local import LocalDeployments, curl_line
+from tools.serve.deploy_plan import Source
+from tools.serve.deploy_state import DeployState
+from tools.serve.deploy_store import DeploymentRow, DeploymentStore, Planned
+from tools.settlement import Settlement
+
+READY_S = 1200.0
+"""How long a deploying call waits for the app; the watch goes on afterwards."""
+WAKE_S = 900.0
+"""How long a question waits for a sleeping app: as long as its startup probe."""
+END_S = 60.0
+"""How long a stopping call waits for the end."""
+
+
+class AzureDeploying:
+    """What the deployment tools do where the place is Azure."""
+
+    def __init__(self, cloud: AzureDeployments, watch: AzureDeployWatch, store: DeploymentStore, local: LocalDeployments,
+                 orphans: Orphans, facts: Callable[[DeploymentRow], dict[str, JsonValue]], system_of: Callable[[DeploymentRow], str | None],
+                 ) -> None:
+        self.cloud, self.watch, self.orphans = cloud, watch, orphans
+        self.store, self._local, self._facts, self._system_of = store, local, facts, system_of
+
+    def pass_(self) -> list[RunNews]:
+        """What has changed on Azure since the last pass; keeps the watch at work while there is something to look after. Quick."""
+        return self.watch.pass_()
+
+    def settlements(self) -> list[Settlement]:
+        """What ended revisions have cost."""
+        return self.cloud.meter.settlements()
+
+    def close(self) -> None:
+        """End the watch; what is deployed goes on."""
+        self.watch.close()
+
+    # ── deploy and redeploy ──────────────────────────────────────────────────────────────────────────────────────
+
+    def propose(self, source: Source, wanted: Wanted) -> Proposal:
+        """The plan of a new deployment."""
+        plans = self.cloud.plans
+        return plans.proposal(source, plans.make(source, wanted), source.run.owner if source.run is not None else None,
+                              f"deploy:{source.target}")
+
+    def deploy(self, source: Source, wanted: Wanted, call: Call) -> Result:
+        """Make the key and the row, then take the steps; the same call finds what it started."""
+        ident = rid_of(f"{call.call_id} deployment")
+        plan = dict(call.plan) if call.plan.get("names") else self.cloud.plans.make(source, wanted)
+        if self.store.of_call(call.call_id) is None:
+            self.cloud.plans.check_quota(plan)
+        self.cloud.plans.plans.build(source, lambda text: call.report(text, None))
+        hint = self._local.make_key(ident)
+        row = self.store.create(ident, call.person, call.thread, call.call_id, _planned(source, plan), hint, where_of(plan))
+        return self._go(row, call)
+
+    def propose_again(self, source: Source, row: DeploymentRow, wanted: Wanted, percent: int) -> Proposal:
+        """The plan of the next revision."""
+        plan = self._again(source, row, wanted, percent)
+        return self.cloud.plans.proposal(source, plan, row.owner, f"redeploy:{row.id}", deployment=row.id)
+
+    def redeploy(self, source: Source, row: DeploymentRow, wanted: Wanted, percent: int, call: Call) -> Result:
+        """Begin the next revision; the same call does it once."""
+        if row.revision_call != call.call_id:
+            plan = dict(call.plan) if call.plan.get("names") else self._again(source, row, wanted, percent)
+            self.cloud.plans.check_quota(plan)
+            self.cloud.plans.plans.build(source, lambda text: call.report(text, None))
+            row = self.store.next_revision(row.id, row.revision + 1, call.call_id, _planned(source, plan), where_of(plan))
+        return self._go(row, call)
+
+    def _again(self, source: Source, row: DeploymentRow, wanted: Wanted, percent: int) -> dict[str, Any]:
+        if percent and row.state is not DeployState.RUNNING:
+            raise ToolFailed(f"Redeploy {row.id} for a part of the requests", f"It is {row.state.value}: nothing would take the others.",
+                             "Leave canary_percent out.", kind="state")
+        if wanted.region and wanted.region != row.plan["region"]:
+            raise ToolFailed(f"Redeploy {row.id}", f"It is in {row.plan['region']}, and a deployment does not move.",
+                             "Leave region out, or deploy anew with deploy_inference.", kind="usage")
+        canary = Canary(percent, row.revision) if percent else None
+        return self.cloud.plans.make(source, _Same(wanted, row.plan), canary, tuple(row.plan.get("allow") or ()))
+
+    def _go(self, row: DeploymentRow, call: Call) -> Result:
+        self.watch.wake()
+        return self.said(self.cloud.wait(row, READY_S, call.report))
+
+    def restarting(self, row: DeploymentRow) -> Proposal:
+        """The proposal of a restart: the money is that of the approval that stands."""
+        if not row.alive:
+            raise ToolFailed(f"Restart {row.id}", f"It is {row.state.value}.", "Start it again with redeploy.", kind="state")
+        return Proposal(effects=frozenset({Effect.LOCAL}), target=f"deployment:{row.id}", where=row.where, owner=row.owner)
+
+    def restart(self, row: DeploymentRow) -> Result:
+        """Start its program anew."""
+        self.restarting(row)
+        self.cloud.restart(row)
+        return self.said(self.cloud.advance(row.id))
+
+    def said(self, row: DeploymentRow) -> Result:
+        """The result of a deploying call. ToolFailed when it failed and nothing was sent that could cost money."""
+        paid = self.cloud.meter.of_call(row.revision_call)
+        if row.state is DeployState.FAILED and (paid is None or paid.sent_at is None):
+            raise ToolFailed(f"Deploy {row.id}", "It was not sent to Azure.", "Look at it with list_deployments, and deploy again.",
+                             kind="deploy", heard=row.reason)
+        facts, key_file, names = self._facts(row), self._local.key_file(row.id), row.plan["names"]
+        result: dict[str, JsonValue] = {**facts, **self.shown(row), "key_file": str(key_file), "models": names, "tuned_by": row.run_id}
+        if row.url:
+            result["curl"] = curl_line(row.url, key_file, str(names[0]), self._system_of(row))
+        return Result(result, facts)
+
+    def recall(self, row: DeploymentRow) -> Result | Recall:
+        """What became of a deploying call: the watch goes on with it, so it began as soon as its row is there."""
+        return self.said(row)
+
+    # ── looking, stopping, deleting ──────────────────────────────────────────────────────────────────────────────
+
+    def shown(self, row: DeploymentRow) -> dict[str, JsonValue]:
+        """What only a deployment on Azure has, for people."""
+        plan, meters = row.plan, self.cloud.meter.of_deployment(row.id)
+        return {
+            "region": plan["region"], "sku": plan["sku"], "allow_ips": plan["allow"], "per_hour": plan["per_hour"],
+            "asleep": bool(meters) and row.state is DeployState.RUNNING and not meters[-1].replicas, "reason": row.reason,
+            "spent": {"amount": dollars(self.cloud.spent_micros(row.id)), "currency": "USD", "by": "our own clock; the bill comes later"},
+            "ceiling": {"amount": dollars(int(plan["ceiling_micros"])), "currency": "USD"}, "canary_percent": plan["canary_percent"],
+            "trouble": self.cloud.troubles.get(row.id, ""),
+        }
+
+    def look(self, row: DeploymentRow) -> DeploymentRow:
+        """The row as it is now in Azure."""
+        return self.cloud.advance(row.id) if row.alive else row
+
+    def must_be_covered(self, row: DeploymentRow) -> None:
+        """A question may wake a replica that is paid for. ToolFailed unless what its approval reserved holds that, and it is in time."""
+        if row.expires_at > now_text() and self.cloud.meter.covers(row.revision_call):
+            return
+        raise ToolFailed(f"Ask the deployment {row.id}", "What its approval reserved is used up or over, and a question costs money.",
+                         "Deploy its model again with redeploy, which asks for a yes of its own.", kind="no_ceiling")
+
+    def client(self) -> httpx.Client:
+        """For questions: no redirects, and time for a long answer."""
+        client = self.cloud.azure.http()
+        client.timeout = httpx.Timeout(ANSWER_S, connect=30)
+        return client
+
+    def awake(self, client: httpx.Client, row: DeploymentRow, say: Callable[[str, float | None], None]) -> str:
+        """The address, once it answers. ToolFailed when it does not let us in, or does not come up; AzureTrouble `refused_host`."""
+        url = self.cloud.azure.check_host(row.url, "apps")
+        until, pause = time.monotonic() + WAKE_S, min(5.0, 5 * self.cloud.azure.poll_s)
+        while True:
+            try:
+                status = client.get(f"{url.removesuffix('/v1')}/healthz").status_code
+            except httpx.HTTPError:
+                status = 0
+            self.watch.wake()
+            if status == 200:
+                return url
+            if status == 403:
+                raise ToolFailed(f"Ask the deployment {row.id}", "It does not let this machine's public address in.",
+                                 f"Redeploy it with allow_ips naming the address; allowed now: {', '.join(row.plan['allow'])}.",
+                                 kind="denied")
+            if time.monotonic() > until:
+                raise ToolFailed(f"Ask the deployment {row.id}", f"It did not wake up within {WAKE_S / 60:.0f} minutes.",
+                                 "Look at it with list_deployments; redeploy with restart=true starts it anew.", kind="asleep")
+            say("It was asleep and is waking up; this takes some minutes", None)
+            time.sleep(pause)
+
+    def evidence(self, row: DeploymentRow) -> tuple[str, ...]:
+        """The kinds of standing order that hold now."""
+        return ("cap",) if row.alive and self.cloud.capped(row) else ()
+
+    def stop(self, row: DeploymentRow, call: Call) -> DeploymentRow:
+        """Stop it, and wait a little for Azure to have done so."""
+        call.report("Asking Azure to stop it", None)
+        self.store.ask_to_stop(row, call.person)
+        self.watch.wake()
+        now = self.cloud.stop(row, call.person)
+        if now.alive:
+            now = self.cloud.wait_for_end(now, END_S)
+        return now
+
+    def delete(self, row: DeploymentRow, call: Call) -> DeploymentRow:
+        """Remove what it has in Azure and here."""
+        call.report("Deleting the app", None)
+        return self.cloud.delete(row, call.person)
+
+    def orphaned(self) -> tuple[list[JsonValue], str]:
+        """Apps with our tags that the book does not know, and what kept us from looking; never raises."""
+        try:
+            found = self.orphans.look()
+        except AzureTrouble as trouble:
+            return [], str(trouble)
+        return [each.as_json() for each in found if each.kind == "app"], ""
+
+
+class _Same:
+    """What a redeploying call says, with the earlier plan where it says nothing."""
+
+    def __init__(self, wanted: Wanted, plan: Mapping[str, Any]) -> None:
+        self.gpu = wanted.gpu or str(plan["sku"])
+        self.region = str(plan["region"])
+        self.allow_ips, self.max_hours, self.with_base = wanted.allow_ips, wanted.max_hours, wanted.with_base
+
+
+def _planned(source: Source, plan: dict[str, Any]) -> Planned:
+    return Planned(source.run.id if source.run is not None else None, source.model_id, plan, int(plan["hours"]) * 3600)
