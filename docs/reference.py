@@ -42,6 +42,10 @@ RESULTS = {
     "redeploy": "as `deploy_inference`",
     "prepare_cloud": "`state` (listed, ready), `region`, `resource_group`, `subscription`, `tenant`, `account`, `image`, `profiles[]`, "
                      "`resources[{kind,name,state,why}]`, `workspace`, `suffix`",
+    "fetch_results": "`run_id`, `files[]`, `verified`",
+    "adopt_run": "`run_id`, `state`",
+    "teardown_cloud": "`resources[{kind,name,state,cost}]`, `state`, what is left",
+    "stop_orphan": "`name`, `kind`, `state`",
     "list_deployments": "`deployments[]` (as `deploy_inference` gives each, with `reason`), `orphans[{deployment_id,revision,pid,port}]`",
     "stop_deployment": "`deployment_id`, `state`, `reason`",
     "ask_model": "`answers[{model,adapter,precision,text,tokens_per_s}]`",
@@ -49,10 +53,14 @@ RESULTS = {
 """What a result holds for faces and `--json`."""
 GATES = {
     "add_dataset": "LOCAL, brings in data from outside: asks; the owner, or a person who works alone",
-    "start_finetune": "LOCAL, takes the machine for long: asks", "resume_run": "LOCAL, takes the machine for long: asks",
+    "start_finetune": "LOCAL, takes the machine for long: asks; with provider=azure SPEND: asks",
+    "resume_run": "as the start: asks",
     "cancel_run": "LOCAL, stops something: never asks", "evaluate_model": "LOCAL, light: does not ask for one's own",
     "export_model": "LOCAL, light: does not ask for one's own",
-    "deploy_inference": "LOCAL, takes the machine for long: asks", "redeploy": "LOCAL, takes the machine for long: asks",
+    "deploy_inference": "LOCAL, takes the machine for long: asks; with provider=azure EXPOSE and SPEND: asks",
+    "redeploy": "as the deploy: asks",
+    "fetch_results": "LOCAL, light: does not ask for one's own", "adopt_run": "LOCAL, light: does not ask",
+    "teardown_cloud": "DESTROY: asks, and the group's name must be typed", "stop_orphan": "LOCAL, stops something: never asks",
     "prepare_cloud": "SPEND: asks; with `dry_run` READ: free",
     "stop_deployment": "LOCAL, stops something: never asks; with `delete` DESTROY: asks",
 }

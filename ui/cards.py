@@ -96,9 +96,10 @@ def is_paid(ceiling: str) -> bool:
 
 def likely_money(plan: Mapping[str, Any], currency: str) -> str:
     """The likely cost beside the ceiling; empty where the plan names none or it is free."""
-    cost, found = plan.get("cost"), plan.get("likely_micros")
+    cost, micros = plan.get("cost"), plan.get("likely_micros")
     named = cost.get("likely") if isinstance(cost, Mapping) else None
-    amount = named if isinstance(named, str) else f"{found / 1_000_000:.2f}" if isinstance(found, int) and not isinstance(found, bool) else ""
+    whole = f"{micros / 1_000_000:.2f}" if isinstance(micros, int) and not isinstance(micros, bool) else ""
+    amount = named if isinstance(named, str) else whole
     return f"likely {amount} {currency}" if amount.strip("0.") else ""
 
 

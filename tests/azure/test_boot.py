@@ -20,7 +20,7 @@ from tools.runs import boot
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
-Path("told.json").write_text(json.dumps({"argv": sys.argv[1:], "python": sys.executable, "root": os.environ["PYTHONPATH"], "path": sys.path}))
+Path("told.json").write_text(json.dumps({"argv": sys.argv[1:], "python": sys.executable, "root": os.environ["PYTHONPATH"]}))
 """
 
 
@@ -179,7 +179,7 @@ def test_a_package_counts_where_its_condition_holds(marker: str, holds: bool):
 def test_every_entry_of_the_locks_is_read(kind: str):
     text = (ROOT / "locks" / f"engine-{kind}.txt").read_text()
     entries = [line for line in text.splitlines() if line[:1].isalnum()]
-    elsewhere = [line for line in entries if "win32'" in line and "==" in line.partition(";")[2] or "emscripten' \\" in line and " == 'emsc" in line]
+    elsewhere = [line for line in entries if "== 'win32'" in line or "== 'emscripten'" in line]
     read = boot.pins(text)
     assert len(read) >= 70 and {"olive-ai", "peft", "transformers", "onnxruntime-genai" + ("-cuda" if kind == "cuda" else "")} <= set(read)
     assert len({line.partition("==")[0] for line in entries}) - len({line.partition("==")[0] for line in elsewhere}) <= len(read)

@@ -31,8 +31,8 @@ class Share:
         options = {"attempt": "1", "owner-env": "CONTAINER_APP_JOB_EXECUTION_NAME", "beat-s": "0.05", "grace-s": "0.5", **more}
         command = [sys.executable, runner.__file__, str(self.run), "--engine", str(self.engine), "--root", str(ROOT)]
         environment = {"PATH": os.environ["PATH"], **({"CONTAINER_APP_JOB_EXECUTION_NAME": execution} if execution else {})}
-        child = subprocess.Popen([*command, *(word for name, value in options.items() for word in (f"--{name}", value))], cwd=self.run.parent,
-                                 env=environment, stderr=subprocess.DEVNULL)
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        child = subprocess.Popen([*command, *words], cwd=self.run.parent, env=environment, stderr=subprocess.DEVNULL)
         self.children.append(child)
         return child
 

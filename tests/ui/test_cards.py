@@ -133,3 +133,36 @@ def test_a_time_is_shown_to_the_minute_in_the_zone_of_the_machine(monkeypatch: p
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+PAID = PLAN | {
+    "limit_s": 7080,
+    "cost": {"likely": "0.42", "ceiling": "3.10", "currency": "USD", "price_date": "2026-11-01", "per_hour": "1.559 USD an hour"},
+}
+
+
+def test_a_paid_plan_shows_its_money_first_then_rate_and_time_limit():
+    tiles = plan_tiles(PAID, "3.10", "USD")
+    assert tiles[:3] == [
+        {"label": "Cost", "value": "at most 3.10 USD", "note": "likely 0.42 USD"},
+        {"label": "Rate", "value": "1.559 USD an hour", "note": "list price of 2026-11-01"},
+        {"label": "Ends after", "value": "1 h 58 min", "note": "at the latest"},
+    ]
+    assert [tile["label"] for tile in tiles[3:]] == ["Steps", "Time", "Memory"]
+
+
+def test_a_paid_deployment_shows_the_same_from_its_own_plan():
+    plan = {"per_hour": "1.559 USD an hour", "price_date": "2026-11-01", "likely_micros": 420_000, "hours": 24}
+    assert [(tile["label"], tile["value"]) for tile in plan_tiles(plan, "38.00", "USD")] == [
+        ("Cost", "at most 38.00 USD"), ("Rate", "1.559 USD an hour"), ("Ends after", "24 h")]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"cost": "much"}, {"cost": {"likely": 3, "per_hour": 4}}, {"limit_s": "long"}, {"likely_micros": True}], ids=str)
+def test_a_paid_plan_of_odd_values_still_shows_its_ceiling(odd: dict[str, object]):
+    assert plan_tiles(odd, "3.10", "USD")[0]["value"] == "at most 3.10 USD"
+
+
+@pytest.mark.parametrize(("ceiling", "paid"), [("0.00", False), ("3.10", True), ("unpriced", True)])
+def test_what_may_cost_money_is_marked_as_paid(ceiling: str, paid: bool):
+    assert approval_card(replace(VIEW, ceiling=ceiling))["paid"] is paid

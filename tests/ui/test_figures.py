@@ -60,3 +60,23 @@ def test_a_score_is_a_row_and_its_text_is_a_short_word_or_nothing():
 ], ids=str)
 def test_device_use_is_the_gpus_share_or_the_cores(view: dict[str, float], words: str):
     assert next(each["value"] for each in figures(view) if each["name"] == "device") == words
+
+
+@pytest.mark.parametrize(("view", "words"), [
+    ({"state": "queued", "phase": "uploading"}, "Waiting to start: uploading"),
+    ({"state": "queued", "phase": "starting"}, "Waiting to start: waiting for a machine"),
+    ({"state": "running", "phase": "over_budget"}, "Running: stopping at its cap"),
+])
+def test_a_run_in_azure_says_what_it_waits_for(view: dict[str, str], words: str):
+    assert state_words(view) == words
+
+
+@pytest.mark.parametrize(("view", "label", "value", "note"), [
+    ({"state": "running", "where": "Azure, T4 in eastus", "spent": "0.31", "currency": "USD"}, "Time left", "–", "0.31 USD so far"),
+    ({"state": "queued", "where": "Azure, T4 in eastus", "spent": "0.00", "currency": "USD"}, "Time left", "–", "0.00 USD so far"),
+    ({"state": "finished", "where": "Azure, T4 in eastus", "spent": "0.42", "currency": "USD"}, "Spent", "0.42 USD", ""),
+    ({"state": "finished", "where": "this machine", "spent": "0.00"}, "Spent", "free", ""),
+], ids=["running", "waiting", "ended", "here"])
+def test_money_runs_up_before_the_eyes_of_a_person(view: dict[str, str], label: str, value: str, note: str):
+    left = next(each for each in figures(view) if each["name"] == "left")
+    assert (left["label"], left["value"], left["note"]) == (label, value, note)

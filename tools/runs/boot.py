@@ -87,10 +87,12 @@ def install(lock: Path, root: Path, place: Path) -> Path:
     python = folder / "bin" / "python"
     if (folder / "complete").exists():
         return python
-    run([sys.executable, "-m", "venv", "--system-site-packages", "--clear", str(folder)], "A virtual environment could not be made",
-        "Use an image whose Python has venv and pip, or one made from infra/engine.Dockerfile.")
+    # Without a pip of its own: some distributions leave out what would install one. The image's installs into it.
+    run([sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", "--clear", str(folder)],
+        "A virtual environment could not be made", "Use an image whose Python has venv and pip, or one made from infra/engine.Dockerfile.")
     wheels = root / "wheels"
-    run([str(python), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes",
+    run([sys.executable, "-I", "-m", "pip", "--python", str(python), "--disable-pip-version-check", "--no-input", "install", "--no-deps",
+         "--require-hashes",
          *(["--find-links", str(wheels)] if wheels.is_dir() else []), "-r", str(lock)],
         "The training packages could not be installed",
         "Check that the container may reach the package index, or set LUTHIER_AZURE_IMAGE to one made from infra/engine.Dockerfile.")

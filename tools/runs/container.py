@@ -22,7 +22,9 @@ COMPLETE = "complete.json"
 """Written last into a folder of uploaded files: what is there is whole."""
 PARTS = ("adapter", "served", "base-served", "scores", "checkpoints")
 """Folders of a run that are brought back; its data went there from here."""
-CARRIED = ("started.json", "metrics.json", "events.jsonl", "log.txt", "adapter", "scores")
+BESIDE = ("adapter", "scores", "served")
+"""What a run that has trained goes on from beside its checkpoint."""
+CARRIED = ("started.json", "metrics.json", "events.jsonl", "log.txt", *BESIDE)
 """What an attempt goes on from beside its checkpoint."""
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".joblib")
 """Suffixes of files that could run code when they are loaded; only a sealed checkpoint may hold such."""
@@ -176,6 +178,7 @@ def fetch(share: Any, run_id: str, folder: Path, say: Say) -> Fetched:
 
 def fetch_checkpoints(share: Any, run_id: str, folder: Path, say: Say) -> Fetched:
     """Download the newest sealed checkpoint of a run that has not ended well. AzureTrouble `foreign` where the seal is not the run's."""
+    trained = _trained(share, run_id, folder, say)
     remote = f"runs/{run_id}/checkpoints"
     names = [each.name for each in share.entries(remote) if each.is_dir and each.name.startswith("checkpoint-")]
     numbers = sorted((int(name.rpartition("-")[2]) for name in names if name.rpartition("-")[2].isdigit()), reverse=True)
@@ -193,8 +196,26 @@ def fetch_checkpoints(share: Any, run_id: str, folder: Path, say: Say) -> Fetche
             say(f"Checkpoint {number} comes from Azure", min(0.99, done / max(1, total)))
             share.get(f"{remote}/{name}/{relative}", target, size=files[relative].size)
             done += files[relative].size
-        return Fetched(tuple(f"checkpoints/{name}/{each}" for each in sorted(files)), _sealed_by_us(run_id, folder, number))
-    return Fetched((), True)
+        brought = (*(f"checkpoints/{name}/{each}" for each in sorted(files)), *trained)
+        return Fetched(brought, _sealed_by_us(run_id, folder, number))
+    return Fetched(trained, True)
+
+
+def _trained(share: Any, run_id: str, folder: Path, say: Say) -> tuple[str, ...]:
+    """Bring what a run that was stopped after its training goes on from; the engine compares the adapter with the run's notes."""
+    try:
+        if not json.loads((folder / "metrics.json").read_bytes()).get("trained"):
+            return ()
+    except (OSError, ValueError, AttributeError):
+        return ()
+    found = {f"{part}/{name}": entry for part in BESIDE for name, entry in share.walk(f"runs/{run_id}/{part}")}
+    _check(run_id, {name: (entry.size, "") for name, entry in found.items()})
+    for name, entry in found.items():
+        target = folder / safe_relative(name)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        say(f"{entry.name} comes from Azure", None)
+        share.get(f"runs/{run_id}/{name}", target, size=entry.size)
+    return tuple(sorted(found))
 
 
 def _sealed_by_us(run_id: str, folder: Path, number: int) -> bool:
