@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from docs.cloud_states import azure_page
 from docs.faults_table import faults_page
 from docs.states import runs_page
 
@@ -166,7 +167,8 @@ def rules_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"tools.md": tools_page, "runs.md": runs_page, "faults.md": faults_page, "limits.md": limits_page, "rules.md": rules_page}
+PAGES = {"tools.md": tools_page, "runs.md": runs_page, "faults.md": faults_page, "limits.md": limits_page, "rules.md": rules_page,
+         "azure.md": azure_page}
 
 
 def stale() -> list[str]:

@@ -1,95 +1,26 @@
-"""What goes to the share for a run and what comes back: exactly what is needed, resumed where it broke off, believed only under a seal."""
+"""What goes to the share for a run: exactly what is needed, once, and gone on with where it broke off."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from policies import fault
 from policies.tool import ToolFailed
+from tests.azure.cargo import KEY, RUN, Killed, Scene, tree
 from tests.azure.cloud import ROOT, Cloud
-from tests.azure.files_server import files_of
 from tools.azure.client import Azure
-from tools.azure.files import Share, open_share
-from tools.azure.trouble import AzureTrouble
 from tools.engine.checkpoints import Checkpoints
 from tools.engine.environment import program_digest
-from tools.engine.manifest import write_manifest
-from tools.engine.spec import PATHS, TrainSpec
-from tools.runs.container import Package, cloud_spec, engine_package, fetch, fetch_checkpoints, upload
-
-RUN = "0123456789"
-KEY = "5a" * 32
-
-
-def quiet(text: str, share: float | None) -> None:
-    """Hears nothing."""
-
-
-class Killed(Exception):
-    """The process ends here."""
-
-
-class Scene:
-    """A run folder here, its share, and what an execution would leave there."""
-
-    def __init__(self, folder: Path, cloud: Cloud, azure: Azure) -> None:
-        self.cloud, self.share = cloud, open_share(azure, cloud.prepared())
-        self.folder, model = folder / "home" / "runs" / RUN, folder / "model"
-        (self.folder / "data").mkdir(parents=True)
-        (self.folder / "run.key").write_text(KEY)
-        for name in ("train", "validation", "test"):
-            (self.folder / "data" / f"{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
-        model.mkdir()
-        for name, content in (("config.json", b"{}"), ("model.safetensors", b"w" * 5000), ("old.bin", b"pickle")):
-            (model / name).write_bytes(content)
-        self.spec = TrainSpec(
-            run_id=RUN, model_id="tiny", model_dir=str(model), model_digest="ab" * 32, data_dir=str(self.folder / "data"), data_digest="d",
-            max_steps=4, epochs=1, learning_rate=0.1, key_path="run.key", base_served_dir=str(folder / "base"))
-
-    @property
-    def there(self) -> Path:
-        """The run's folder on the share."""
-        return self.cloud.share_root / "runs" / RUN
-
-    def upload(self, say: Callable[[str, float | None], None] = quiet) -> None:
-        """As the reconciler does it."""
-        upload(self.share, ROOT, self.spec, self.folder, say)
-
-    def sent(self) -> int:
-        """Ranges that were put so far."""
-        return len(files_of(self.cloud.world).put_ranges)
-
-    def ended(self, files: dict[str, bytes] | None = None, key: str = KEY) -> None:
-        """What a finished run leaves on the share."""
-        made = files if files is not None else {"adapter/adapter_model.safetensors": b"tuned" * 1000, "adapter/adapter_config.json": b"{}",
-                                                "served/genai_config.json": b"{}", "base-served/model.onnx": b"base"}
-        for name, content in made.items():
-            (self.there / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.there / name).write_bytes(content)
-        write_manifest(self.there, RUN, key.encode())
-
-    def checkpoint(self, folder: Path, step: int, key: str = KEY) -> None:
-        """A sealed one."""
-        path = folder / "checkpoints" / f"checkpoint-{step}"
-        path.mkdir(parents=True)
-        for name in ("adapter_model.safetensors", "optimizer.pt"):
-            (path / name).write_bytes(f"{name} {step}".encode())
-        Checkpoints(folder / "checkpoints", key.encode()).seal(step)
+from tools.engine.spec import PATHS
+from tools.runs.container import cloud_spec, engine_package
 
 
 @pytest.fixture
 def scene(tmp_path: Path, cloud: Cloud, azure: Azure) -> Scene:
     return Scene(tmp_path, cloud, azure)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 # ── the program ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +53,7 @@ def test_the_package_runs_by_itself(tmp_path: Path):
 
 
 def test_a_program_with_a_file_missing_is_not_packed(tmp_path: Path):
-    with pytest.raises(ToolFailed, match=r"tools/__init__\.py"):
+    with pytest.raises(ToolFailed, match=r"locks/engine-cpu\.txt cannot be read"):
         engine_package(tmp_path)
 
 
@@ -152,9 +83,9 @@ def test_what_a_job_mounts_is_there_and_neither_key_nor_pickle(scene: Scene):
 
 def test_program_and_model_are_sent_once_for_all_runs(scene: Scene):
     scene.upload()
-    before = scene.sent()
+    before = {path: path.stat().st_mtime_ns for path in scene.cloud.share_root.rglob("*") if path.is_file()}
     scene.upload()
-    assert scene.sent() - before <= 1, "the settings alone"
+    assert {path.name for path, at in before.items() if path.stat().st_mtime_ns != at} <= {"spec.json"}
 
 
 @pytest.mark.parametrize("at", ["cloud.upload.file", "cloud.upload.complete", "cloud.upload.spec"])
@@ -185,6 +116,10 @@ def test_progress_only_grows_and_stays_below_1(scene: Scene):
     assert said == sorted(said) and 0 < said[-1] <= 0.99
 
 
+def test_settings_of_a_container_stay_as_they_are(scene: Scene):
+    assert cloud_spec(cloud_spec(scene.spec)) == cloud_spec(scene.spec)
+
+
 def test_a_run_that_was_here_takes_its_last_checkpoint_and_its_notes_along(scene: Scene):
     for step in (2, 4):
         scene.checkpoint(scene.folder, step)
@@ -204,122 +139,3 @@ def test_what_an_attempt_there_has_written_since_is_left_alone(scene: Scene):
     (scene.there / "metrics.json").write_text('{"step": 2}')
     scene.upload()
     assert (scene.there / "metrics.json").read_text() == '{"step": 2}'
-
-
-# ── and back ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_what_the_run_made_comes_back_as_its_manifest_says(scene: Scene):
-    scene.upload()
-    scene.ended()
-    (scene.folder / "result.json").write_text(json.dumps({"base_served_dir": "/luthier/run/base-served"}))
-    found = fetch(scene.share, RUN, scene.folder, quiet)
-    assert found.verified and set(found.files) == {
-        "adapter/adapter_model.safetensors", "adapter/adapter_config.json", "served/genai_config.json", "base-served/model.onnx"}
-    assert (scene.folder / "adapter" / "adapter_model.safetensors").read_bytes() == b"tuned" * 1000
-    assert json.loads((scene.folder / "result.json").read_text())["base_served_dir"] == str(scene.folder / "base-served")
-
-
-def test_the_settings_there_are_not_held_against_the_settings_here(scene: Scene):
-    scene.upload()
-    scene.ended()
-    assert "spec.json" not in json.loads((scene.there / "manifest.json").read_text())["files"]
-
-
-def test_a_download_that_broke_off_is_gone_on_with(scene: Scene, monkeypatch: pytest.MonkeyPatch):
-    scene.ended()
-
-    def die(name: str, /) -> None:
-        if name == "cloud.fetch.file" and (scene.folder / "adapter" / "adapter_model.safetensors").exists():
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fault, "point", die)
-        with pytest.raises(Killed):
-            fetch(scene.share, RUN, scene.folder, quiet)
-    before = (scene.folder / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
-    assert fetch(scene.share, RUN, scene.folder, quiet).verified
-    assert (scene.folder / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before
-
-
-def forge(scene: Scene, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the manifest and seal it anew, as a hostile run can: it holds its own key."""
-    from tools.engine.seal import signed
-
-    document = json.loads((scene.there / "manifest.json").read_text())
-    change(document["files"])
-    document.pop("hmac")
-    (scene.there / "manifest.json").write_text(json.dumps(signed(KEY.encode(), "manifest", document)))
-
-
-FACTS = {"bytes": 3, "sha256": "0" * 64}
-
-
-@pytest.mark.parametrize(("change", "said"), [
-    (lambda files: files.update({"adapter/../../../etc/x": FACTS}), "cannot be used"),
-    (lambda files: files.update({"adapter/a\\b": FACTS}), "cannot be used"),
-    (lambda files: files.update({"adapter/model.bin": FACTS}), "safetensors only"),
-    (lambda files: files.update({"served/weights.PKL": FACTS}), "safetensors only"),
-    (lambda files: files.update({"adapter/huge.safetensors": {"bytes": 1 << 50, "sha256": "0" * 64}}), "bytes"),
-    (lambda files: files.update({"adapter/less.safetensors": {"bytes": -1, "sha256": "0" * 64}}), "bytes"),
-    (lambda files: files.update({f"adapter/{n}": FACTS for n in range(10_001)}), "files"),
-    (lambda files: files.update({"adapter/x": {"bytes": "many"}}), "cannot be read"),
-], ids=["a way up", "a backslash", "a pickle", "a pickle in capitals", "too large", "less than nothing", "too many", "no numbers"])
-def test_a_manifest_that_names_what_may_not_come_here_brings_nothing(scene: Scene, change: Callable[[dict[str, Any]], None], said: str):
-    scene.ended()
-    forge(scene, change)
-    with pytest.raises(ToolFailed) as failed:
-        fetch(scene.share, RUN, scene.folder, quiet)
-    assert said in f"{failed.value.because} {failed.value.try_next}"
-    assert not (scene.folder / "adapter").exists()
-
-
-@pytest.mark.parametrize("how", ["another key", "another run", "no seal", "no JSON"])
-def test_a_manifest_that_is_not_the_runs_own_brings_nothing(scene: Scene, how: str):
-    scene.ended(key="b" * 64 if how == "another key" else KEY)
-    path = scene.there / "manifest.json"
-    if how == "another run":
-        write_manifest(scene.there, "9876543210", KEY.encode())
-    elif how == "no seal":
-        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "hmac"}))
-    elif how == "no JSON":
-        path.write_text("{")
-    with pytest.raises(AzureTrouble) as failed:
-        fetch(scene.share, RUN, scene.folder, quiet)
-    assert failed.value.kind == "foreign" and not (scene.folder / "adapter").exists()
-
-
-def test_a_file_that_was_changed_after_the_run_wrote_it_is_not_kept(scene: Scene):
-    scene.ended()
-    (scene.there / "adapter" / "adapter_model.safetensors").write_bytes(b"other" * 1000)
-    with pytest.raises(AzureTrouble, match="manifest"):
-        fetch(scene.share, RUN, scene.folder, quiet)
-    assert not (scene.folder / "adapter" / "adapter_model.safetensors").exists()
-
-
-def test_of_a_run_that_was_stopped_the_newest_sealed_checkpoint_comes_back(scene: Scene):
-    for step in (2, 4):
-        scene.checkpoint(scene.there, step)
-    (scene.there / "checkpoints" / "checkpoint-6").mkdir()
-    (scene.there / "checkpoints" / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
-    found = fetch_checkpoints(scene.share, RUN, scene.folder, quiet)
-    assert found.verified and {name.split("/")[1] for name in found.files} == {"checkpoint-4"}
-    assert tree(scene.folder / "checkpoints") == {
-        name: content for name, content in tree(scene.there / "checkpoints").items() if name.startswith("checkpoint-4/")}
-
-
-def test_a_checkpoint_that_another_sealed_is_refused(scene: Scene):
-    scene.checkpoint(scene.there, 4, key="b" * 64)
-    with pytest.raises(AzureTrouble) as failed:
-        fetch_checkpoints(scene.share, RUN, scene.folder, quiet)
-    assert failed.value.kind == "foreign"
-
-
-def test_a_run_without_a_checkpoint_brings_nothing(scene: Scene):
-    scene.upload()
-    assert fetch_checkpoints(scene.share, RUN, scene.folder, quiet).files == ()
-
-
-def test_what_is_read_back_is_the_same_settings(scene: Scene):
-    assert cloud_spec(cloud_spec(scene.spec)) == cloud_spec(scene.spec)
-    assert isinstance(engine_package(ROOT), Package) and isinstance(scene.share, Share)

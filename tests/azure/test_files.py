@@ -10,24 +10,43 @@ from pathlib import Path
 import pytest
 
 from policies.tool import ToolFailed
-from tests.azure.cloud import ROOT, WORKSPACE, Cloud
-from tests.azure.files_server import Files, files_of
+from tests.azure.cloud import ROOT, Cloud
+from tests.azure.faults import Fault
+from tests.azure.files_server import files_of
+from tests.azure.files_store import Listed, Store
 from tools.azure.client import Azure
 from tools.azure.files import Share, Shrunk, open_share
+from tools.azure.place import CloudPlace
 from tools.azure.share_names import safe_name
 from tools.azure.trouble import AzureTrouble
 
 
 @pytest.fixture
-def share(cloud: Cloud, azure: Azure) -> Share:
-    """The share of a prepared place."""
-    return open_share(azure, cloud.prepared())
+def place(cloud: Cloud) -> CloudPlace:
+    """A prepared place."""
+    return cloud.prepared()
 
 
 @pytest.fixture
-def state(cloud: Cloud) -> Files:
+def share(place: CloudPlace, azure: Azure) -> Share:
+    """Its share."""
+    return open_share(azure, place)
+
+
+@pytest.fixture
+def store(cloud: Cloud) -> Store:
     """What the stand-in keeps."""
     return files_of(cloud.world)
+
+
+def put(cloud: Cloud) -> int:
+    """How many ranges were sent."""
+    return sum(1 for each in cloud.world.sent if each.host == "files" and each.method == "PUT" and "comp=range" in each.query)
+
+
+def got(cloud: Cloud) -> int:
+    """How often a file was read."""
+    return sum(1 for each in cloud.world.sent if each.host == "files" and each.method == "GET" and "comp=" not in each.query)
 
 
 def some(path: Path, size: int = 9_000_001) -> Path:
@@ -48,33 +67,35 @@ def test_what_goes_up_comes_down_the_same(share: Share, cloud: Cloud, tmp_path: 
     assert [each.name for each in share.entries("runs/abc")] == ["model.safetensors"]
 
 
-def test_what_is_there_already_is_not_sent_again(share: Share, state: Files, tmp_path: Path):
+def test_what_is_there_already_is_not_sent_again(share: Share, cloud: Cloud, tmp_path: Path):
     source = some(tmp_path / "up")
     share.put(source, "model")
-    sent = len(state.put_ranges)
+    sent = put(cloud)
     told: list[int] = []
     share.put(source, "model", progress=told.append)
-    assert len(state.put_ranges) == sent and sum(told) == 9_000_001
+    assert put(cloud) == sent and sum(told) == 9_000_001
 
 
-def test_an_upload_that_broke_off_sends_only_what_is_missing(share: Share, state: Files, tmp_path: Path):
+def breaks(cloud: Cloud, after: int) -> None:
+    """The share is full when so many ranges have come."""
+    cloud.faults.at("PUT", r"files:.*comp=range", Fault.ANSWER, times=1, skip=after, status=403, code="ShareSizeLimitReached")
+
+
+def test_an_upload_that_broke_off_sends_only_what_is_missing(share: Share, cloud: Cloud, tmp_path: Path):
     source = some(tmp_path / "up", 20 << 20)
-    state.full_after = 9 << 20
+    breaks(cloud, 2)
     with pytest.raises(AzureTrouble, match="share is full"):
         share.put(source, "model", workers=1)
     assert share.stat("model") is None, "nobody sees a part under its name"
-    before, state.full_after = len(state.put_ranges), None
     share.put(source, "model")
-    assert before == 2 and len(state.put_ranges) == 5
-    assert len(set(state.put_ranges)) == 5
+    assert put(cloud) == 6, "five ranges, and the one that was refused"
 
 
-def test_a_source_that_changed_since_begins_anew(share: Share, cloud: Cloud, state: Files, tmp_path: Path):
+def test_a_source_that_changed_since_begins_anew(share: Share, cloud: Cloud, tmp_path: Path):
     source = some(tmp_path / "up", 12 << 20)
-    state.full_after = 5 << 20
+    breaks(cloud, 1)
     with pytest.raises(AzureTrouble):
         share.put(source, "model", workers=1)
-    state.full_after = None
     some(source, 12 << 20)
     share.put(source, "model")
     assert (cloud.share_root / "model").read_bytes() == source.read_bytes()
@@ -86,7 +107,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tools.azure.files import Share
 from azure.storage.fileshare import ShareServiceClient
-service = ShareServiceClient(sys.argv[2], credential={"account_name": sys.argv[3], "account_key": sys.argv[4]}, connection_verify=sys.argv[5])
+key = {"account_name": sys.argv[3], "account_key": sys.argv[4]}
+service = ShareServiceClient(sys.argv[2], credential=key, connection_verify=sys.argv[5])
 share, done = Share(service.get_share_client("luthier")), 0
 def die(count):
     global done
@@ -101,51 +123,44 @@ else:
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
-def test_a_kill_in_the_middle_costs_what_was_under_way_alone(share: Share, cloud: Cloud, state: Files, tmp_path: Path, way: str):
+def test_a_kill_in_the_middle_costs_what_was_under_way_alone(share: Share, place: CloudPlace, cloud: Cloud, tmp_path: Path, way: str):
     source, target = some(tmp_path / "up", 40 << 20), tmp_path / "down"
-    place = cloud.prepared()
     if way == "down":
         share.put(source, "model")
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(ROOT), place.files, place.account, cloud.world.account_keys(place.account)[0], str(cloud.ca), way,
-         str(source if way == "up" else target)], capture_output=True, text=True, timeout=60)
+        [sys.executable, "-c", KILLED, str(ROOT), place.files, place.account, cloud.world.account_keys(place.account)[0], str(cloud.ca),
+         way, str(source if way == "up" else target)], capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
     if way == "up":
-        before = len(state.put_ranges)
+        before = put(cloud)
         share.put(source, "model")
-        assert before >= 2 and len(state.put_ranges) == 10, "each of ten ranges went once"
+        assert before >= 2 and put(cloud) == 10, "each of ten ranges went once"
         assert (cloud.share_root / "model").read_bytes() == source.read_bytes()
     else:
         share.get("model", target)
         assert target.read_bytes() == source.read_bytes()
 
 
-def test_a_download_goes_on_from_what_is_whole(share: Share, state: Files, tmp_path: Path):
+def test_a_download_goes_on_from_what_is_whole(share: Share, cloud: Cloud, tmp_path: Path):
     source, target = some(tmp_path / "up", 40 << 20), tmp_path / "down"
     share.put(source, "model")
-    state.fail = [("get", 500)] * 12
-
-    def told(count: int) -> None:
-        if count and len(state.got) == 2:
-            state.fail = [("get", 403)]
-
-    state.fail = []
+    cloud.faults.at("GET", r"files:/luthier/model$", Fault.DENIED, times=1, skip=3)
     with pytest.raises(AzureTrouble):
-        share.get("model", target, progress=told, workers=1)
+        share.get("model", target, workers=1)
     assert not target.exists()
-    first = len(state.got)
-    share.get("model", target)
+    first = got(cloud)
+    share.get("model", target, workers=1)
     assert target.read_bytes() == source.read_bytes()
-    assert (len(state.got) - first) < 5
+    assert got(cloud) - first < 5
 
 
-def test_a_file_that_changes_under_the_download_is_read_again(share: Share, cloud: Cloud, state: Files, tmp_path: Path):
+def test_a_file_that_changes_under_the_download_is_read_again(share: Share, cloud: Cloud, tmp_path: Path):
     source, target = some(tmp_path / "up", 20 << 20), tmp_path / "down"
     share.put(source, "model")
     changed = os.urandom(20 << 20)
 
     def change(count: int) -> None:
-        if count and len(state.got) == 1:
+        if count and got(cloud) == 1:
             (cloud.share_root / "model").write_bytes(changed)
 
     share.get("model", target, progress=change, workers=1)
@@ -174,8 +189,8 @@ def test_a_tail_reads_on_and_hears_that_a_file_was_begun_anew(share: Share, clou
         share.read("none.txt", 0)
 
 
-def test_a_busy_service_is_asked_again(share: Share, state: Files, tmp_path: Path):
-    state.fail = [("range", 503), ("range", 500)]
+def test_a_busy_service_is_asked_again(share: Share, cloud: Cloud, tmp_path: Path):
+    cloud.faults.at("PUT", r"files:.*comp=range", Fault.REFUSED_503, times=2)
     share.put(some(tmp_path / "up", 100), "model")
     assert share.stat("model") is not None
 
@@ -185,10 +200,10 @@ def test_no_foreign_name_becomes_a_path(name: str):
     assert not safe_name(name)
 
 
-@pytest.mark.parametrize("names", [["..%2fx"[:2]], ["up\\date"], ["Model", "model"]], ids=["up", "separator", "twins"])
-def test_a_list_with_hostile_names_is_refused(share: Share, cloud: Cloud, state: Files, names: list[str]):
+@pytest.mark.parametrize("names", [[".."], ["up\\date"], ["Model", "model"]], ids=["up", "separator", "twins"])
+def test_a_list_with_hostile_names_is_refused(share: Share, cloud: Cloud, store: Store, names: list[str]):
     (cloud.share_root / "runs").mkdir()
-    state.hostile = names
+    store.planted["runs"] = [Listed(name, False, 1) for name in names]
     with pytest.raises(ToolFailed):
         share.entries("runs")
 
@@ -205,9 +220,9 @@ def test_a_tree_is_deleted_and_what_is_gone_is_no_error(share: Share, cloud: Clo
     assert [path for path, _ in share.walk("runs")] == []
 
 
-def test_the_key_is_in_no_error_and_no_text(share: Share, cloud: Cloud, azure: Azure):
-    key = cloud.world.account_keys(cloud.prepared().account)[0]
-    assert key not in repr(vars(share)) and WORKSPACE
+def test_the_key_is_in_no_error_and_no_text(share: Share, cloud: Cloud, place: CloudPlace):
+    key = cloud.world.account_keys(place.account)[0]
+    assert key not in repr(vars(share))
     with pytest.raises(AzureTrouble) as caught:
         share.read("none", 0)
     assert key not in str(caught.value)
