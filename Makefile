@@ -8,7 +8,7 @@ ENGINE_TESTS ?= tests/engine
 BROWSER_TESTS ?= tests/browser
 PYTEST_ARGS ?=
 
-.PHONY: run prepare azure test check bench mutate hammer faults newcomer locks clean help
+.PHONY: run prepare azure test check bench mutate hammer faults newcomer newcomer-azure locks clean help
 .DEFAULT_GOAL := help
 
 run: ## set everything up and serve the chat at http://127.0.0.1:8000
@@ -49,6 +49,10 @@ hammer: ## the long forms of the audit log's tests: 500 kills, every byte, a mil
 newcomer: ## clone into an empty folder with an empty home, follow the README, time each milestone
 	@$(PYTHON) -m install newcomer $(NEWCOMER)
 
+newcomer-azure: ## the same with a run on Azure, for which the tests' stand-in stands: prepare, train, fetch, serve, ask, tear down
+	@$(PYTHON) -m install checks
+	@$(PYTHON) -m install newcomer-azure $(NEWCOMER)
+
 faults: ## the long forms of the fault tests: every point, every call, the bundled model killed at random steps and resumed
 	@$(PYTHON) -m install checks
 	LUTHIER_FAULTS=1 $(CHAT) -m pytest tests/faults
@@ -63,4 +67,4 @@ clean: ## remove the environments, the bundled model and everything else that ca
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

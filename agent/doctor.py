@@ -14,8 +14,8 @@ from agent.rulebook import Rulebook
 from agent.settings import unknown_settings
 
 
-def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> dict[str, Any]:
-    """Facts by name, and `problems`: (what, remedy) pairs, the first to be mended first."""
+def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook, cloud: bool = False) -> dict[str, Any]:
+    """Facts by name, and `problems`: (what, remedy) pairs, the first to be mended first. Azure is asked only with `cloud`."""
     settings, places = door.settings, door.places
     policy, record = rulebook.state(), records.state()
     problems: list[dict[str, str]] = []
@@ -37,6 +37,8 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         problems.append({"what": brain.problem, "remedy": "The command assistant answers meanwhile."})
     for name in unknown_settings():
         problems.append({"what": f"{name} is no setting of Luthier", "remedy": "Check the spelling; README.md lists the settings."})
+    azure, wrong = door.toolbox.cloud_facts(cloud)
+    problems += wrong
     problems += notifying.problems(door.book, door.secrets, settings.notify)
     free = shutil.disk_usage(settings.home).free
     if free < 5 * 1024**3:
@@ -57,6 +59,7 @@ def examine(door: Door, brain: Brain, records: Records, rulebook: Rulebook) -> d
         "accelerator": places.accelerator,
         "engine_python": str(places.engine_python),
         "environments": [_environment(each) for each in environments],
+        "azure": dict(azure),
         "solo": door.people.solo(),
         "solo_note": "One person lives here: they may approve their own proposals."
         if door.people.solo()

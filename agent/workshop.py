@@ -194,9 +194,9 @@ class Workshop:
         note = " ".join(part for part in (self._brain.problem, self._brain.note) if part)
         return Badge(self._brain.name, self.door.people.solo(), note)
 
-    async def doctor(self) -> dict[str, Any]:
+    async def doctor(self, cloud: bool = False) -> dict[str, Any]:
         """What a person needs to know when something does not work."""
-        return await asyncio.to_thread(examine, self.door, self._brain, self.records, self.rulebook)
+        return await asyncio.to_thread(examine, self.door, self._brain, self.records, self.rulebook, cloud)
 
     def make_link(self, person: str = "owner") -> str:
         """A token for a one-time sign-in link. Raises ToolFailed for somebody who may not sign in."""

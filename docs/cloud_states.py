@@ -16,11 +16,13 @@ def azure_page() -> str:
 
 
 def _phases() -> str:
-    from tools.runs.cloud_row import AT_WORK, BEFORE_START, ENDED, Phase
+    from tools.runs.cloud_row import AT_WORK, ENDED, Phase
     from tools.runs.cloud_view import WORDS
 
     def costs(phase: Phase) -> str:
-        return "may" if phase in AT_WORK else "no" if phase in BEFORE_START | ENDED else "cannot be known yet" if "unknown" in phase else "no"
+        if phase is Phase.START_UNKNOWN:
+            return "cannot be known yet"
+        return "may" if phase in AT_WORK else "no"
 
     rows = [f"| {phase.value} | {WORDS.get(phase, '')} | {costs(phase)} | {'yes' if phase in ENDED else ''} |" for phase in Phase]
     return "\n".join(["| phase | what a person reads | costs money | ended |", "| --- | --- | --- | --- |", *rows])

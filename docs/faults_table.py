@@ -6,16 +6,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LATER = {
-    "F6": ("killed between the creation of a cloud job and its start", "cloud"),
-    "F7": ("killed after a cloud start was sent, before its answer", "cloud"),
-    "F8": ("a cloud request times out although it succeeded", "cloud"),
-    "F9": ("the cloud answers 429 or 503", "cloud"),
-    "F10": ("the cloud answers 409, or the name exists with other tags", "cloud"),
-    "F11": ("the cloud never reports the end of a job", "cloud"),
-    "F12": ("a cloud container never starts", "cloud"),
-    "F13": ("the heartbeat of a cloud job is lost while the job lives", "cloud"),
-    "F14": ("the program is dead for hours while a cloud job runs", "cloud"),
-    "F15": ("the table of prices is missing or too old", "cloud"),
     "F27": ("Postgres is restarted in the middle of a transaction", "Postgres"),
     "F30": ("Slack delivers the same event three times", "Slack"),
     "F31": ("the identity provider is down", "single sign-on"),
@@ -26,9 +16,9 @@ HEAD = """# Faults
 Written by `python -m docs.reference` from the tests that prove each row; do not edit it by hand.
 
 `make test` drives a sample of all points and calls and every test named here; `make faults` drives all of them: kill -9 at every fault
-point of the gate and of local runs, beside every commit, an error from every writing statement, every commit and every file operation of
-a run folder, and the bundled model killed at random steps. After each, the same program is started again on the same home, lives on to
-the end, and has to keep these promises:
+point of the gate, of local runs and of runs in the cloud, beside every commit, an error from every writing statement, every commit and
+every file operation of a run folder, and the bundled model killed at random steps. After each, the same
+program is started again on the same home, lives on to the end, and has to keep these promises:
 
 | promise | |
 | --- | --- |

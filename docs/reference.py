@@ -27,7 +27,7 @@ RESULTS = {
     "list_runs": "`runs[]`",
     "run_status": "`run_id`, `state`, `step`, `steps`, `epoch`, `loss`, `eval_loss`, `tokens_per_s`, `eta_s`, `spent`, "
                   "`peak_memory_bytes`, `where`, `reason`; while it is queued `place`, `expected_start`, `expected_start_s`",
-    "tail_logs": "`lines[]` (redacted; for faces only), `offset`",
+    "tail_logs": "`lines[]` (redacted; for faces only), `offset`, `source` (run, or what Azure heard: stream, analytics, system, none)",
     "cancel_run": "`run_id`, `state`",
     "resume_run": "`run_id`, `state`",
     "compare_runs": "`runs[]`, `table{columns,rows}`, `curves{run_id:{loss,eval_loss}}`, `differs[]`, `best`, `same_data`, `sweep`",

@@ -1,4 +1,4 @@
-"""`python3 -m install run | prepare | azure | checks | test | locks | newcomer`: the set-up, in steps. Older Pythons can read it."""
+"""`python3 -m install STEP`: the set-up, in steps. Older Pythons can read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from install.python import check_system, choose_python, fits, root
 from install.trouble import SetupFailed
 
-USAGE = "python3 -m install run | prepare | azure | checks | test | locks [--upgrade] | newcomer [--limit MINUTES]"
+USAGE = "python3 -m install run | prepare | azure | checks | test | locks [--upgrade] | (newcomer | newcomer-azure) [--limit MINUTES]"
 
 
 def main(words: list[str]) -> int:
@@ -58,6 +58,10 @@ def act(words: list[str]) -> int:
         from install.locks import make_locks
 
         make_locks(here, progress, upgrade="--upgrade" in rest)
+    elif verb == "newcomer-azure":
+        from install.newcomer_azure import newcomer_azure
+
+        return newcomer_azure(here, rest)
     elif verb == "newcomer":
         from install.newcomer import newcomer
 

@@ -12,6 +12,7 @@ from policies.book import Book
 from policies.people import Caller
 from policies.policy import Policy
 from policies.tool import Tool
+from tools.azure.checkup import Checkup
 from tools.azure.choice import AzureChoice
 from tools.azure.stop_orphan import StopOrphan
 from tools.catalogue import Catalogue
@@ -38,6 +39,7 @@ from tools.runs.adopt import AdoptRun
 from tools.runs.cloud_leaving import LeavingRuns
 from tools.runs.cloud_view import CloudViews
 from tools.runs.curve import Point
+from tools.runs.early_log import EarlyLog
 from tools.runs.facts import CountedData
 from tools.runs.fetch import FetchResults
 from tools.runs.line import Line
@@ -164,7 +166,10 @@ class Toolbox:
 
     def watch(self, run_id: str, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """New events of a run from a byte offset, and the next offset."""
-        return self.views.events(run_id, offset) if is_rid(run_id) else ([], offset)
+        if not is_rid(run_id):
+            return [], offset
+        self.cloud.reconciler.follow(run_id)
+        return self.views.events(run_id, offset)
 
     def log(self, run_id: str, offset: int | None = None, lines: int | None = None) -> LogPage:
         """A page of a run's log, redacted."""
@@ -177,11 +182,19 @@ class Toolbox:
 
     def follow_log(self, run_id: str, mark: str = "") -> LogNews:
         """What a run's log has beyond a mark, redacted."""
-        return self.views.follow_log(run_id, mark) if is_rid(run_id) else LogNews((), "")
+        if not is_rid(run_id):
+            return LogNews((), "")
+        self.cloud.reconciler.follow(run_id)
+        return self.views.follow_log(run_id, mark)
 
     def environments(self) -> list[dict[str, JsonValue]]:
         """Each training environment: whether it is there, how big, what is wrong, and the command that makes it."""
         return [each.as_json() for each in environments(self.places)]
+
+    def cloud_facts(self, look: bool) -> tuple[dict[str, JsonValue], list[dict[str, str]]]:
+        """What this machine knows of Azure, and with `look` what Azure says; beside it what is wrong, each with a remedy. Never raises."""
+        cloud = self.cloud
+        return Checkup(cloud.azure, cloud.prepared, cloud.prices, self.deploying.azure.count_orphans).facts(look)
 
     def close(self) -> None:
         """End the children that answer, preview, export and score. Runs and deployments go on, here and in the cloud."""
@@ -233,7 +246,7 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy], *, a
         EstimateCost(catalogue, hardware, counted, places.accelerator, cloud.offers),
         StartFinetune(planning, store, local, reconciler, cloud.start), ListRuns(store, views, reconciler, cloud.reconciler),
         RunStatus(store, views, reconciler, cloud.reconciler),
-        TailLogs(store, views),
+        TailLogs(store, views, EarlyLog(cloud.azure, cloud.prepared, cloud.store)),
         CancelRun(store, local, reconciler, cloud.reconciler), ResumeRun(planning, store, local, reconciler, cloud.resume),
         cloud.prepare, StopOrphan(cloud.azure, cloud.prepared, serving_there.orphans),
         FetchResults(cloud.azure, cloud.prepared, store, cloud.store, local),

@@ -110,7 +110,9 @@ def rate_tiles(plan: Mapping[str, Any]) -> list[Tile]:
     rate, date = priced.get("per_hour"), priced.get("price_date")
     limit, hours = plan.get("limit_s"), plan.get("hours")
     seconds = limit if isinstance(limit, int | float) else 3600 * hours if isinstance(hours, int | float) else None
-    tiles = [Tile(label="Rate", value=rate, note=f"list price of {date}" if date else "")] if isinstance(rate, str) else []
+    tiles: list[Tile] = []
+    if isinstance(rate, str):
+        tiles.append(Tile(label="Rate", value=rate.replace(" an hour", "/h"), note=f"list price, {date}" if date else ""))
     return [*tiles, Tile(label="Ends after", value=duration(seconds), note="at the latest")] if seconds else tiles
 
 

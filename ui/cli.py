@@ -115,10 +115,11 @@ def link(settings: Settings, person: str) -> int:
 
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--cloud", is_flag=True, help="Ask Azure too: who is signed in, and whether anything there stands in no book.")
 @click.pass_obj
-def doctor(settings: Settings, as_json: bool) -> int:
+def doctor(settings: Settings, as_json: bool, cloud: bool) -> int:
     """What this installation is made of, what is missing, and what to do about it. Exit status 1 when something is missing."""
-    found = _fetch(settings, {"op": "doctor"})
+    found = _fetch(settings, {"op": "doctor", "cloud": cloud})
     if as_json:
         print_json(found)
     else:

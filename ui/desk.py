@@ -70,7 +70,7 @@ class Desk:
             case op if op in OPS:
                 yield {"end": await office(self.shop, request, caller)}
             case "doctor":
-                yield {"end": await self.shop.doctor()}
+                yield {"end": await self.shop.doctor(bool(request.get("cloud")))}
             case "datasets":
                 yield {"end": self.shop.datasets()}
             case "add_model":

@@ -53,7 +53,12 @@ def _runs(facts: Facts) -> str:
 
 def _logs(facts: Facts) -> str:
     errors = facts.get("lines_with_errors") or 0
-    return f"The last {facts.get('lines', 0)} lines are shown; {errors} of them speak of errors."
+    heard = {"stream": "Azure's log stream", "analytics": "Azure's late copy of the log", "system": "what Azure says of its container"}
+    if facts.get("source") == "none":
+        return "Its log has not begun, and Azure has heard nothing of its container yet."
+    whence = heard.get(str(facts.get("source")), "")
+    begun = f" They are from {whence}: the run's own log has not begun." if whence else ""
+    return f"The last {facts.get('lines', 0)} lines are shown; {errors} of them speak of errors.{begun}"
 
 
 def _compared(facts: Facts) -> str:

@@ -167,17 +167,13 @@ class Hands:
         self.small = {
             each.name: each
             for each in (
-                Small("look"),
-                Small("heavy", **heavy),
+                Small("look"), Small("heavy", **heavy),
                 Small("inspect_hardware", deed=lambda args, call: Result({}, {"cores": 2, "gpus": []})),
                 Small("validate_dataset", PathArgs, deed=lambda args, call: Result({"rows": [CANARY]}, {"ok": True, "rows": 9})),
                 Small("estimate_cost", EstimateArgs, deed=lambda args, call: Result({}, {"fits": True, "steps": 60})),
                 Small("start_finetune", StartArgs, deed=self._start, **heavy),
-                Small(
-                    "run_status",
-                    RunArgs,
-                    deed=lambda args, call: Result({"run_id": args.run_id}, {"run_id": args.run_id, "state": "running"}),
-                ),
+                Small("run_status", RunArgs,
+                      deed=lambda args, call: Result({"run_id": args.run_id}, {"run_id": args.run_id, "state": "running"})),
                 Small("cancel_run", RunArgs, effects=frozenset({Effect.LOCAL}), traits=frozenset({Trait.STOPS})),
             )
         }
@@ -195,6 +191,10 @@ class Hands:
         """One that is used and was never made."""
         return [{"name": ".engine-cpu", "used": True, "there": False, "problem": "It has not been made.", "bytes": 0,
                  "needs_bytes": 1_800_000_000, "command": "LUTHIER_ACCELERATOR=cpu make run"}]
+
+    def cloud_facts(self, look: bool) -> tuple[Mapping[str, Any], Sequence[dict[str, str]]]:
+        """Packages that are missing."""
+        return {"installed": False}, [{"what": "No Azure", "remedy": "Run `make azure`."}] if look else []
 
     def reconcile(self) -> Sequence[News]:
         """What the test put there becomes changes in the list."""

@@ -142,8 +142,8 @@ def planned(brain: EmbeddedBrain, text: str) -> Talk:
     """A conversation in which a plan waits."""
     talk = Talk(brain, WAITING)
     talk.say(text)
-    for facts in ({"ok": True, "rows": 9}, {"ok": True, "fits": True}, {"fits": True}):
-        talk.result(**facts)
+    for _ in range(3):
+        talk.result(ok=True, fits=True)
     if talk.messages[-1].tool_calls:  # type: ignore[attr-defined]
         talk.result("waiting", approval_id="3f2a91c0")
     return talk

@@ -285,7 +285,8 @@ async def test_links_open_once(home: Home) -> None:
 async def test_the_badge_and_the_doctor_say_who_thinks_and_what_is_missing(home: Home) -> None:
     async with home.workshop() as shop:
         assert shop.badge().solo
-        facts = await shop.doctor()
+        facts, asked = await shop.doctor(), await shop.doctor(cloud=True)
+    assert "Run `make azure`." in str(asked["problems"]) and "azure" not in str(facts["problems"])
     assert facts["brain"] == "test"
     missing = {"what": "The training environment .engine-cpu: It has not been made. It needs 1.8 GB.",
                "remedy": "Run `LUTHIER_ACCELERATOR=cpu make run`."}

@@ -105,6 +105,10 @@ class FakeCloud:
                         beat_at=self.beat_at)
         return Seen()
 
+    def tail(self, row: CloudRow) -> None:
+        """As the real one."""
+        self._answer()
+
     def upload(self, row: CloudRow, say: Say) -> None:
         """As the real one."""
         self._answer(act=True)

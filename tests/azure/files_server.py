@@ -94,12 +94,13 @@ def _before(world: World, fault: Scripted) -> None:
         case Fault.THROTTLED:
             raise Refused(429, "TooManyRequests", "Too many requests.")
         case Fault.DENIED:
-            raise Refused(403, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.")
+            raise Refused(403, "AuthorizationPermissionMismatch", "This request is not authorized for this operation by this permission.")
         case Fault.UNAUTHORIZED:
             raise Refused(401, "InvalidAuthenticationInfo", "Authentication information is not given in the correct format.")
         case Fault.ANSWER:
             options = fault.options
-            raise Refused(int(options.get("status", 500)), str(options.get("code", "InternalError")), str(options.get("message", "As scripted.")))
+            code, said = str(options.get("code", "InternalError")), str(options.get("message", "As scripted."))
+            raise Refused(int(options.get("status", 500)), code, said)
         case Fault.CALL:
             fault.options["call"](world)
         case _:
@@ -165,7 +166,8 @@ def _answer(store: Store, asked: Asked) -> Response:
             return _xml(f"<Ranges>{lines}</Ranges>", {**_facts(store, path), "x-ms-content-length": str(path.stat().st_size)})
         case "HEAD", "":
             path = store.file(asked.name)
-            return Response(status_code=200, headers={**_facts(store, path), "content-length": str(path.stat().st_size), "x-ms-type": "File",
+            size = str(path.stat().st_size)
+            return Response(status_code=200, headers={**_facts(store, path), "content-length": size, "x-ms-type": "File",
                                                       "accept-ranges": "bytes", **_meta(store, path)})
         case "GET", "":
             return _read(store, asked)
@@ -234,7 +236,8 @@ def _list(store: Store, asked: Asked) -> Response:
     after = str(start + most) if start + most < len(found) else ""
     share = escape(asked.name, {'"': "&quot;"})
     return _xml(f'<EnumerationResults ServiceEndpoint="https://127.0.0.1/" ShareName="luthier" DirectoryPath="{share}">'
-                f"<MaxResults>{most}</MaxResults><Entries>{''.join(lines)}</Entries><NextMarker>{after}</NextMarker></EnumerationResults>", {})
+                f"<MaxResults>{most}</MaxResults><Entries>{''.join(lines)}</Entries><NextMarker>{after}</NextMarker>"
+                "</EnumerationResults>", {})
 
 
 def _facts(store: Store, path: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from tests.azure.cloud import Cloud
 from tests.azure.executions import ScriptedExecution, fails_at_once, never_starts
 from tests.azure.faults import Fault
 from tests.azure.run_home import OWNER, RunHome, reports, trains, works
+from tests.faults.proof import proves
 from tests.policies.home import Home
 from tools.runs.cloud_row import Phase
 
@@ -62,6 +63,7 @@ def _audited(home: RunHome) -> bool:
     return sorted(one["refs"]["intent"] for one in records if one["kind"] == "outcome") == intents
 
 
+@proves("F6", "killed between the creation of a cloud job and its start", "it is started once, by whoever comes back")
 @pytest.mark.parametrize("point", [each for each in POINTS if ALL or each in SAMPLE])
 async def test_killed_at_any_point_a_run_still_runs_once(
     homes: RunHome, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, point: str,
@@ -97,6 +99,8 @@ async def test_killed_at_any_point_a_run_still_runs_once(
 START = r"/start$"
 
 
+@proves("F7", "killed after a cloud start was sent, before its answer", "one execution, adopted by its run; the ledger within its cap")
+@proves("F8", "a cloud request times out although it succeeded", "one execution, adopted by its run; the ledger within its cap")
 @pytest.mark.parametrize("fault_", [
     Fault.ACCEPTED_503, Fault.ACCEPTED_503_RETRY_AFTER, Fault.TORN_BODY, Fault.TRUNCATED_JSON, Fault.EMPTY_200, Fault.DROP,
     Fault.ACCEPTED_202_THEN_200, Fault.ACCEPTED_202_THEN_204, Fault.LATE,
@@ -108,6 +112,7 @@ async def test_f7_f8_whatever_the_start_answers_it_runs_once(homes: RunHome, clo
     assert row.phase is Phase.SUCCEEDED and len(cloud.executions) == 1
 
 
+@proves("F9", "the cloud answers 429 or 503", "sent again after a wait, a few times; then it fails and the money is free again")
 @pytest.mark.parametrize("fault_", [Fault.REFUSED_503, Fault.THROTTLED], ids=lambda each: each.name)
 async def test_f9_a_start_that_was_not_taken_is_sent_again_after_the_wait(homes: RunHome, cloud: Cloud, fault_: Fault) -> None:
     cloud.script(works())
@@ -123,6 +128,7 @@ async def test_f9_a_cloud_that_is_always_busy_ends_in_a_failure_that_frees_the_m
     assert row.phase is Phase.FAILED and homes.money(run) == (0, 0) and cloud.executions == []
 
 
+@proves("F10", "the cloud answers 409, or the name exists with other tags", "what is not ours is left alone; the run fails and says so")
 async def test_f10_a_job_of_that_name_that_is_not_ours_is_left_alone(homes: RunHome, cloud: Cloud) -> None:
     run = await homes.begin(gpu="T4")
     place = homes.prepared.get()
@@ -136,6 +142,7 @@ async def test_f10_a_job_of_that_name_that_is_not_ours_is_left_alone(homes: RunH
     assert homes.money(run) == (0, 0)
 
 
+@proves("F11", "the cloud never reports the end of a job", "stopped two minutes after its result, which counts")
 async def test_f11_a_result_with_an_execution_that_runs_on_is_stopped_and_counts(homes: RunHome, cloud: Cloud) -> None:
     def began(each: Any) -> None:
         reports(each)
@@ -147,6 +154,8 @@ async def test_f11_a_result_with_an_execution_that_runs_on_is_stopped_and_counts
     assert row.phase is Phase.SUCCEEDED and row.wish.kind == "finished" and cloud.executions[0].status == "Stopped"
 
 
+@proves("F12", "a cloud container never starts", "stopped after 15 minutes by the standing order; what it cost is settled")
+@proves("F13", "the heartbeat of a cloud job is lost while the job lives", "stopped after ten minutes by the standing order")
 @pytest.mark.parametrize(("behaviour", "order", "phase"), [
     pytest.param(never_starts, "no_start", Phase.FAILED, id="F12 never starts"),
     pytest.param(trains, "silence", Phase.STOPPED, id="F13 heartbeat lost"),
@@ -183,6 +192,7 @@ async def test_f24_a_stop_while_it_is_uploaded_starts_nothing(homes: RunHome, cl
     assert row.phase is Phase.STOPPED and cloud.executions == [] and homes.money(run) == (0, 0)
 
 
+@proves("F14", "the program is dead for hours while a cloud job runs", "found again, brought up to date, settled")
 async def test_f14_what_went_on_while_luthier_was_away_is_settled_at_its_return(homes: RunHome, cloud: Cloud) -> None:
     cloud.script(trains())
     run = await homes.begin(gpu="T4")

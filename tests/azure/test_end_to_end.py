@@ -36,15 +36,21 @@ async def door(cloud: Cloud, tmp_path: Path) -> AsyncIterator[Door]:
     cloud.world.grace_s = 20
     home = tmp_path / "home"
     opened = build_door(Settings(home=home, azure_endpoint=cloud.endpoint, azure_ca=cloud.ca, azure_region="westus3"))
-    made = subprocess.run([str(python), str(ROOT / "tests" / "tiny_model.py"), str(tmp_path / "tiny")], capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    rows = [{"messages": [{"role": "user", "content": f"Ticket {number}: the printer is stuck"}, {"role": "assistant", "content": "hardware"}]}
-            for number in range(60)]
-    (home / "data").mkdir(exist_ok=True)
-    (home / "data" / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    make_material(tmp_path)
     yield opened
     await opened.gateway.settle()
     await asyncio.to_thread(opened.close)
+
+
+def make_material(folder: Path) -> None:
+    """The tiny model, and a dataset of small tickets in the home."""
+    command = [str(ROOT / ".engine-cpu" / "bin" / "python"), str(ROOT / "tests" / "tiny_model.py"), str(folder / "tiny")]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    answer = {"role": "assistant", "content": "hardware"}
+    rows = [{"messages": [{"role": "user", "content": f"Ticket {number}: the printer is stuck"}, answer]} for number in range(60)]
+    (folder / "home" / "data").mkdir(exist_ok=True)
+    (folder / "home" / "data" / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 async def done(door: Door, tool: str, **args: Any) -> Answer:
@@ -100,6 +106,9 @@ async def test_from_the_quota_to_nothing_left(door: Door, cloud: Cloud, tmp_path
     assert fetched.result["verified"] is True and any("adapter" in str(name) for name in fetched.result["files"])  # type: ignore[union-attr]
     folder = tmp_path / "home" / "runs" / run_id
     assert (folder / "adapter").is_dir() and (folder / "served").is_dir()
+    attempt = json.loads((folder / "started.json").read_text())["attempts"][-1]
+    program = [each.name for each in (cloud.share_root / "engine").iterdir()]
+    assert (attempt["execution"], [attempt["engine"]]) == (cloud.executions[0].name, program) and "@sha256:" in attempt["image"]
 
     deployed = await done(door, "deploy_inference", run_id=run_id, provider="azure", gpu="cpu", max_hours=1, allow_ips=["127.0.0.1"])
     deployment = str(deployed.result["deployment_id"])
@@ -130,7 +139,7 @@ def report_of(door: Door) -> dict[str, Any]:
     from policies.ledger import used
     from policies.limits import dollars
 
-    total = door.book.read(lambda conn: used(conn))
+    total = door.book.read(used)
     return {"reserved": dollars(total.reserved), "settled": dollars(total.settled)}
 
 

@@ -76,6 +76,30 @@ def test_what_is_there_already_is_not_sent_again(share: Share, cloud: Cloud, tmp
     assert put(cloud) == sent and sum(told) == 9_000_001
 
 
+def test_a_large_file_is_named_by_its_content_while_it_is_sent(
+        share: Share, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tools.azure.files.FIRST", 0)
+    source = some(tmp_path / "up")
+    share.put(source, "model")
+    kept = files_of(cloud.world).metadata["model"]
+    assert kept["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest() and kept["size"] == "9000001"
+    assert (cloud.share_root / "model").read_bytes() == source.read_bytes()
+    sent = put(cloud)
+    share.put(source, "model")
+    assert put(cloud) == sent
+
+
+def test_a_part_whose_content_was_never_named_begins_anew(share: Share, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tools.azure.files.FIRST", 0)
+    source = some(tmp_path / "up")
+    cloud.faults.at("PUT", r"files:.*comp=metadata", Fault.DENIED)
+    with pytest.raises(AzureTrouble):
+        share.put(source, "model")
+    assert share.stat("model") is None and put(cloud) == 3
+    share.put(source, "model")
+    assert put(cloud) == 6 and (cloud.share_root / "model").read_bytes() == source.read_bytes()
+
+
 def breaks(cloud: Cloud, after: int) -> None:
     """The share is full when so many ranges have come."""
     cloud.faults.at("PUT", r"files:.*comp=range", Fault.ANSWER, times=1, skip=after, status=403, code="ShareSizeLimitReached")

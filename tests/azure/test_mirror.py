@@ -113,3 +113,16 @@ def test_before_an_attempt_the_ends_of_the_last_one_are_taken_away_and_its_logs_
     lay_aside(scene.share, RUN, scene.here)
     assert [each.name for each in scene.there.iterdir()] == ["events.jsonl"]
     assert not (scene.here / "result.json").exists()
+
+
+def test_a_tail_brings_what_is_new_and_begins_no_file(scene: Scene) -> None:
+    (scene.there / "log.txt").write_text("one\n")
+    scene.mirror.tail(scene.share, RUN, scene.here)
+    assert not (scene.here / "log.txt").exists()
+    scene.look()
+    with (scene.there / "log.txt").open("a") as file:
+        file.write("two\n")
+    before = scene.share.read_bytes
+    scene.mirror.tail(scene.share, RUN, scene.here)
+    assert (scene.here / "log.txt").read_text() == "one\ntwo\n" and scene.share.read_bytes - before == 4
+    assert not (scene.here / "events.jsonl").exists()

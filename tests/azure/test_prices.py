@@ -11,6 +11,7 @@ import pytest
 
 from tests.azure.cloud import Cloud
 from tests.azure.prices_server import A100, MEMORY, T4, VCPU, PriceList, item, price_list
+from tests.faults.proof import proves
 from tools.azure.client import Azure
 from tools.azure.place import Shape
 from tools.azure.prices import Prices, shipped
@@ -65,6 +66,7 @@ def test_reading_again_moves_no_date_while_no_price_moved(prices: Prices) -> Non
     assert (first.price_date, first.per_second, first.words()) == (later.price_date, later.per_second, later.words())
 
 
+@proves("F15", "the table of prices is missing or too old", "nothing starts by it, and the sentence says how old it is")
 @pytest.mark.parametrize(("days", "stands"), [(2, True), (29, True), (31, False)])
 def test_while_the_list_is_down_an_older_one_serves_for_as_long_as_the_limit_says(
     prices: Prices, listed: PriceList, days: int, stands: bool,

@@ -1,6 +1,10 @@
 """Only checkpoints that this run sealed, complete and under the same binding, are resumed from."""
 
+import errno
 import json
+import os
+import stat
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,3 +159,20 @@ def test_pruning_keeps_the_two_newest_and_those_that_are_asked_for(tmp_path: Pat
 
 def test_no_folder_means_no_checkpoint(tmp_path: Path) -> None:
     assert last_complete(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(("number", "sealed"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_share_that_knows_no_sync_of_folders_still_holds_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, sealed: bool
+) -> None:
+    real = os.fsync
+
+    def on_a_share(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", on_a_share)
+    with nullcontext() if sealed else pytest.raises(OSError):
+        checkpoint(tmp_path, 3)
+        assert Checkpoints(tmp_path).is_complete(3)

@@ -50,7 +50,8 @@ def test_outside_of_a_container_nothing_is_said_of_one() -> None:
 def test_a_container_says_its_execution_its_image_and_its_program(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "__init__.py").write_text("")
-    told = whereabouts({"LUTHIER_ENGINE": str(tmp_path), "LUTHIER_IMAGE": "host/name@sha256:00", "CONTAINER_APP_JOB_EXECUTION_NAME": "job-1"})
+    here = {"LUTHIER_ENGINE": str(tmp_path), "LUTHIER_IMAGE": "host/name@sha256:00", "CONTAINER_APP_JOB_EXECUTION_NAME": "job-1"}
+    told = whereabouts(here)
     assert (told["execution"], told["image"], told["engine"]) == ("job-1", "host/name@sha256:00", program_digest(tmp_path))
     assert len(told["engine"]) == 32
 

@@ -14,6 +14,17 @@ PLAN = {
     "model": "bundled", "method": "qlora", "max_steps": STEPS, "time": {"low_s": 240, "likely_s": 330, "high_s": 480},
     "memory": {"low_bytes": int(1.1 * GIB), "likely_bytes": int(1.4 * GIB), "high_bytes": int(1.9 * GIB)},
 }
+AZURE = "Azure, T4 in eastus"
+PAID = PLAN | {
+    "limit_s": 7080,
+    "cost": {"likely": "0.42", "ceiling": "3.10", "currency": "USD", "price_date": "2026-11-01", "per_hour": "1.559 USD an hour"},
+}
+PAID_LINES = (
+    ("Where", AZURE), ("Most it can cost", "3.10 USD, reserved now; what is not used is free again at the end"),
+    ("Signed in as", "ann@example.test, tenant 7f00"), ("Subscription", "Tuning (0000), group luthier-eastus"),
+    ("Image", "registry.test/pytorch@sha256:0a0a"), ("Leaves this machine", "the rows of samples/helpdesk.jsonl and the model bundled"),
+    ("Instead", "Azure, A100 in eastus: 6.354 USD an hour"),
+)
 LINES = (
     ("Model", "bundled (SmolLM2-135M-Instruct, Apache-2.0)"), ("Method", "QLoRA, rank 8, 4-bit nf4"),
     ("Data", "samples/helpdesk.jsonl: 320 rows to learn from, 80 held out"),
@@ -64,6 +75,7 @@ class FakeRun:
     owner: str = "owner"
     seconds: float = 6.0
     stopped: float | None = None
+    paid: bool = False
 
     @property
     def step(self) -> int:
@@ -94,10 +106,12 @@ class FakeRun:
             "phase": "train" if self.state == "running" else "done", "step": self.step, "steps": STEPS, "epoch": self.step / 80,
             "loss": self.loss(self.step), "eval_loss": self.loss(self.step - self.step % 20) - 0.05 if self.step >= 20 else None,
             "learning_rate": 2e-4, "grad_norm": 1.1, "tokens_per_s": 212.5, "eta_s": (STEPS - self.step) * 4.5,
-            "eta_low_s": (STEPS - self.step) * 4, "eta_high_s": (STEPS - self.step) * 6, "spent": "0.00", "currency": "USD",
+            "eta_low_s": (STEPS - self.step) * 4, "eta_high_s": (STEPS - self.step) * 6,
+            "spent": f"0.{self.step:02d}" if self.paid else "0.00", "currency": "USD",
             "memory_bytes": int(1.2 * GIB) if self.state == "running" else None,
             "cores_busy": 1.87 if self.state == "running" else None, "gpu_use": None,
-            "peak_memory_bytes": int(1.35 * GIB), "predicted_memory_bytes": int(1.4 * GIB), "where": "this machine", "reason": "",
+            "peak_memory_bytes": int(1.35 * GIB), "predicted_memory_bytes": int(1.4 * GIB),
+            "where": AZURE if self.paid else "this machine", "reason": "",
             "model": "bundled", "dataset": "samples/helpdesk.jsonl", "method": "qlora", "created_at": "2026-11-24T10:00:00Z",
             "started_at": "2026-11-24T10:00:02Z", "ended_at": None, "scores": scores,
             "served": self.state == "finished", "warnings": [], "attempt": 1, "progress": "",

@@ -32,7 +32,7 @@ from policies.people import Caller
 from policies.tool import ToolFailed
 from policies.verdict import Answer, ApprovalView, Decision
 from tests.ui.fakes_office import EXPLAINED, SPENT, FakeArchive, FakeHousehold, FakeInbox, FakeNotifying, FakeRecords, FakeRulebook
-from tests.ui.fakes_run import ANSWERS, COMPARED, EVALUATED, LINES, PLAN, RUN_ID, FakeBadge
+from tests.ui.fakes_run import ANSWERS, AZURE, COMPARED, EVALUATED, LINES, PAID, PAID_LINES, PLAN, RUN_ID, FakeBadge
 from tests.ui.fakes_runs import FakeRuns
 from ui.shop import Word
 from ui.wire import view_json, view_of
@@ -68,7 +68,7 @@ class FakeWorkshop(FakeRuns):
     def _script(self, thread: str, turn: str, text: str, caller: Caller) -> Iterator[Event]:
         low = text.lower()
         if "tune" in low:
-            view = self.propose(thread, caller)
+            view = self.propose(thread, caller, paid="azure" in low)
             yield ToolStarted(thread, turn, turn + "c", "start_finetune", {"model": "bundled", "dataset": "samples/helpdesk.jsonl"})
             yield ToolEnded(thread, turn, turn + "c", "start_finetune", "waiting", {}, view.reason)
             yield ApprovalWanted(thread, view)
@@ -158,7 +158,7 @@ class FakeWorkshop(FakeRuns):
             return Decision(True, view, "Denied. Nothing was done.")
         view = self.store(replace(view, status="consumed", decided_by=(caller.person,), outcome="ok: the run has started."))
         kept = self._kept()
-        kept["run"] = {"started": time.time(), "stopped": None}
+        kept["run"] = {"started": time.time(), "stopped": None, "paid": view.ceiling != "0.00"}
         self._keep(kept)
         if view.thread:
             self._tell(RunShown(view.thread, RUN_ID))
@@ -201,9 +201,10 @@ class FakeWorkshop(FakeRuns):
         for view in self.pending(thread):
             self.store(replace(view, status="withdrawn"))
 
-    async def doctor(self) -> dict[str, Any]:
+    async def doctor(self, cloud: bool = False) -> dict[str, Any]:
         """A few facts."""
-        return {"ok": True, "problems": [], "brain": "command assistant", "solo": True}
+        azure = {"signed_in": "ann@example.test"} if cloud else {}
+        return {"ok": True, "problems": [], "brain": "command assistant", "solo": True, "azure": azure}
 
     def badge(self) -> FakeBadge:
         """The header."""
@@ -239,8 +240,8 @@ class FakeWorkshop(FakeRuns):
         """Look it up."""
         return session_hash in self._kept()["revoked"]
 
-    def propose(self, thread: str, caller: Caller) -> ApprovalView:
-        """A new plan that waits."""
+    def propose(self, thread: str, caller: Caller, paid: bool = False) -> ApprovalView:
+        """A new plan that waits, for this machine or for a rented GPU."""
         view = ApprovalView(
             id=secrets.token_hex(4), tool="start_finetune", status="pending", requester=caller.person, thread=thread, digest="9f86d081",
             effects=("LOCAL",), target="run:helpdesk", where="this machine", reason="A training run takes the machine for minutes.",
@@ -248,7 +249,8 @@ class FakeWorkshop(FakeRuns):
             ceiling="0.00", currency="USD",
             created_at="2026-11-24T10:00:00Z", expires_at="2026-12-01T10:00:00Z",
         )
-        return self.store(view)
+        there = {"effects": ("SPEND",), "where": AZURE, "lines": PAID_LINES, "plan": PAID, "ceiling": "3.10"}
+        return self.store(replace(view, **there) if paid else view)  # pyright: ignore[reportArgumentType]
 
     def store(self, view: ApprovalView) -> ApprovalView:
         """Keep it, and tell who listens."""

@@ -145,7 +145,7 @@ def test_a_paid_plan_shows_its_money_first_then_rate_and_time_limit():
     tiles = plan_tiles(PAID, "3.10", "USD")
     assert tiles[:3] == [
         {"label": "Cost", "value": "at most 3.10 USD", "note": "likely 0.42 USD"},
-        {"label": "Rate", "value": "1.559 USD an hour", "note": "list price of 2026-11-01"},
+        {"label": "Rate", "value": "1.559 USD/h", "note": "list price, 2026-11-01"},
         {"label": "Ends after", "value": "1 h 58 min", "note": "at the latest"},
     ]
     assert [tile["label"] for tile in tiles[3:]] == ["Steps", "Time", "Memory"]
@@ -154,7 +154,7 @@ def test_a_paid_plan_shows_its_money_first_then_rate_and_time_limit():
 def test_a_paid_deployment_shows_the_same_from_its_own_plan():
     plan = {"per_hour": "1.559 USD an hour", "price_date": "2026-11-01", "likely_micros": 420_000, "hours": 24}
     assert [(tile["label"], tile["value"]) for tile in plan_tiles(plan, "38.00", "USD")] == [
-        ("Cost", "at most 38.00 USD"), ("Rate", "1.559 USD an hour"), ("Ends after", "24 h")]
+        ("Cost", "at most 38.00 USD"), ("Rate", "1.559 USD/h"), ("Ends after", "24 h")]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,11 @@ def test_doctor_speaks_and_gives_json(capsys: pytest.CaptureFixture[str]):
     assert run(["doctor", "--json"]) == 0 and json.loads(capsys.readouterr().out)["ok"]
 
 
+def test_doctor_asks_azure_only_when_it_is_told_to(capsys: pytest.CaptureFixture[str]):
+    assert run(["doctor"]) == 0 and "ann@example.test" not in capsys.readouterr().out
+    assert run(["doctor", "--cloud"]) == 0 and "ann@example.test" in capsys.readouterr().out
+
+
 def test_a_secret_is_read_from_standard_input_and_only_its_name_is_shown(own_home: Path, capsys: pytest.CaptureFixture[str],
                                                                          monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("the-value\n"))

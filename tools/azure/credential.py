@@ -40,7 +40,11 @@ def credential(choice: AzureChoice) -> Any:
         case "cli":
             return identity.AzureCliCredential()
         case "workload":
-            return identity.WorkloadIdentityCredential()
+            try:
+                return identity.WorkloadIdentityCredential()
+            except ValueError as unset:
+                raise AzureTrouble("signin", "Not signed in to Azure", "this machine has no workload identity.",
+                                   "Set LUTHIER_AZURE_SIGN_IN to the credential that it has (cli, managed), or leave it out.") from unset
         case "managed":
             return identity.ManagedIdentityCredential()
         case "default":

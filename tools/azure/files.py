@@ -13,8 +13,9 @@ from tools.azure.client import Azure
 from tools.azure.place import CloudPlace
 from tools.azure.share_ask import TRIES, Gone, There, ask
 from tools.azure.share_names import safe_name, safe_relative, without_twins
-from tools.azure.transfer import begun, coverage, digest, each_piece, forget, is_covered, mark, note, pieces
+from tools.azure.transfer import begun, coverage, digest, each_piece, forget, is_covered, marked, note, pieces, seen
 from tools.azure.trouble import AzureTrouble
+from tools.azure.upload import FIRST, send
 
 T = TypeVar("T")
 RANGE, CHUNK = 4 << 20, 8 << 20
@@ -65,31 +66,23 @@ class Share:
 
     def put(self, local: Path, remote: str, *, progress: Progress | None = None, workers: int = WORKERS) -> None:
         """Upload a file so that nobody ever sees a part of it under its name; what an earlier call sent is not sent again."""
-        size, own = mark(local)
+        size, own = seen(local)
         what, part = f"Upload {remote}", f"{safe_relative(remote)}.part"
-        tell = progress or (lambda count: None)
-        if self._holds(remote, size, own):
-            tell(size)
-            return
+        tell, covered = progress or (lambda count: None), list[tuple[int, int]]()
         file = self._client.get_file_client(part)
-        if self._holds(part, size, own):
+        if size <= FIRST or self._may_hold(remote, own) or self._may_hold(part, own):
+            own = marked(local, own)
+            if self._holds(remote, own):
+                tell(size)
+                return
+        if "sha256" in own and self._holds(part, own):
             covered = coverage(self._try(what, lambda: list(file.list_ranges())))
         else:
             self._try(what, lambda: file.create_file(size, metadata=own))
-            covered = []
         missing = [one for one in pieces(size, RANGE) if not is_covered(one, covered)]
         tell(size - sum(length for _, length in missing))
-        with local.open("rb") as source, ThreadPoolExecutor(workers) as pool:
-            def send(one: tuple[int, int]) -> None:
-                begin, length = one
-                data = os.pread(source.fileno(), length, begin)
-                if len(data) != length:
-                    raise AzureTrouble("conflict", what, "The file became shorter while it was read.", "Leave it alone and start again.")
-                self._try(what, lambda: file.upload_range(data, begin, length, validate_content=True))
-                tell(length)
-
-            each_piece(pool, send, missing)
-        if mark(local) != (size, own):
+        send(self._try, what, local, file, own, missing, workers, tell)
+        if seen(local)[1].items() - own.items():
             raise AzureTrouble("conflict", what, "The file changed while it was read.", "Leave it alone and start again.")
         self._publish(part, remote, size)
 
@@ -100,7 +93,7 @@ class Share:
         self._try(what, lambda: file.create_file(len(data)))
         for begin, length in pieces(len(data), RANGE):
             piece = data[begin:begin + length]
-            self._try(what, lambda piece=piece, begin=begin: file.upload_range(piece, begin, len(piece), validate_content=True))
+            self._try(what, lambda piece=piece, begin=begin: file.upload_range(piece, begin, len(piece)))
         self._publish(part, remote, len(data))
 
     def _publish(self, part: str, remote: str, size: int) -> None:
@@ -110,9 +103,14 @@ class Share:
             raise AzureTrouble("conflict", f"Upload {remote}", f"{size} bytes were sent, and {arrived} arrived.", "Try again.")
         self._try(f"Upload {remote}", lambda: self._client.get_file_client(part).rename_file(remote, overwrite=True))
 
-    def _holds(self, remote: str, size: int, own: dict[str, str]) -> bool:
+    def _may_hold(self, remote: str, own: dict[str, str]) -> bool:
+        """Whether it has been sent from a file of this size and time, so that the content is worth a look."""
         found = self._properties(remote)
-        return found is not None and found.size == size and dict(found.metadata or {}) == own
+        return found is not None and own.items() <= dict(found.metadata or {}).items()
+
+    def _holds(self, remote: str, own: dict[str, str]) -> bool:
+        found = self._properties(remote)
+        return found is not None and str(found.size) == own["size"] and dict(found.metadata or {}) == own
 
     def get(self, remote: str, local: Path, *, size: int | None = None, sha256: str | None = None, progress: Progress | None = None,
             workers: int = WORKERS) -> None:
@@ -272,7 +270,7 @@ def open_share(azure: Azure, place: CloudPlace) -> Share:
     accounts = azure.storage().storage_accounts
     keys = azure.call("The key of the storage account was not read", lambda: accounts.list_keys(place.group, place.account))
     # The library would wait 15 seconds before its second try; `ask` tries again beside it.
-    tries = ExponentialRetry(initial_backoff=0 if azure.choice.endpoint else 1, increment_base=2, retry_total=2, random_jitter_range=1)
+    tries = ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=0 if azure.choice.endpoint else 2, random_jitter_range=1)
     verify: dict[str, Any] = {"connection_verify": str(azure.choice.ca)} if azure.choice.ca else {}
     service = ShareServiceClient(
         url, credential={"account_name": place.account, "account_key": keys.keys_property[0].value},

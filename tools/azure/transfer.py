@@ -47,10 +47,15 @@ def is_covered(piece: Piece, covered: Sequence[tuple[int, int]]) -> bool:
     return any(start <= begin and begin + length <= end for start, end in covered)
 
 
-def mark(local: Path) -> tuple[int, dict[str, str]]:
-    """Size, and what the file on the share is kept with: a source that has changed begins anew."""
+def seen(local: Path) -> tuple[int, dict[str, str]]:
+    """Size, and what a file on the share is kept with: a source that has changed begins anew."""
     found = local.stat()
-    return found.st_size, {"sha256": digest(local), "mtime": str(found.st_mtime_ns), "size": str(found.st_size)}
+    return found.st_size, {"mtime": str(found.st_mtime_ns), "size": str(found.st_size)}
+
+
+def marked(local: Path, own: dict[str, str]) -> dict[str, str]:
+    """The same with the content's digest, for which all of it is read."""
+    return {**own, "sha256": digest(local)}
 
 
 def digest(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Checkpoints that are complete or absent: each is sealed with its files' digests under the run's key, and only such a one is used."""
 
+import errno
 import json
 import os
 import re
@@ -159,6 +160,9 @@ def sync(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):  # a share may know no sync of folders
+            raise
     finally:
         os.close(fd)
 

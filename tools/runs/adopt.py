@@ -9,21 +9,24 @@ from typing import Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from policies.proposal import Effect, Proposal
+from policies import fault
+from policies.proposal import Effect, Proposal, Unpriced
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.azure.client import Azure
 from tools.azure.place import CloudPlace, PlaceStore, Shape
 from tools.azure.prices import Prices
 from tools.azure.trouble import AzureTrouble
 from tools.engine.spec import TrainSpec
+from tools.runs.cloud_orders import EXPIRY_H, cloud_orders
 from tools.runs.cloud_reconcile import CloudReconciler
 from tools.runs.cloud_row import CloudPlan, CloudRow, Memory, Phase, stamp
 from tools.runs.local import LocalRuns
 from tools.runs.rid import is_rid
-from tools.runs.start_cloud import EXPIRY_H
 from tools.runs.store import NewRun, RunStore
 
 SPEC_BYTES = 1 << 20
+LONGEST_S = 24 * 3600
+"""Seconds after which a run is stopped whose own time limit the book has lost."""
 
 
 class AdoptArgs(ToolArgs):
@@ -50,16 +53,21 @@ class AdoptRun:
         self._runs, self._cloud, self._local = runs, reconciler, local
 
     def propose(self, args: AdoptArgs, /) -> Proposal:
-        """Writes a row and a folder. Refuses what is in the book already."""
+        """Writes a row and a folder. Asks, as it costs what no ceiling bounds, and as the orders that stop it come with the yes."""
         run_id = self._run_id(args)
-        return Proposal(effects=frozenset({Effect.LOCAL}), target=f"run:{run_id}", where="Azure")
+        return Proposal(
+            effects=frozenset({Effect.LOCAL}), target=f"run:{run_id}", where="Azure", supersedes=args.execution,
+            cost=Unpriced("it was started before; what it costs by the clock counts, and no ceiling was approved for it"),
+            card=(("Takes up", f"the execution {args.execution}"), ("Writes", f"runs/{run_id}/ in Luthier's home")),
+            orders=cloud_orders(LONGEST_S))
 
     def _run_id(self, args: AdoptArgs) -> str:
         run_id = args.execution.removeprefix("luthier-run-").partition("-")[0]
         what = f"Adopt {args.execution}"
         if not is_rid(run_id):
             raise ToolFailed(what, "It does not name a run of Luthier's.", "list_runs shows what can be adopted.", kind="no_such_run")
-        if self._runs.get(run_id) is not None:
+        known = self._runs.get(run_id)
+        if known is not None and self._cloud.store.get(run_id) is not None:
             raise ToolFailed(what, f"Its run {run_id} is in the book already.", "Look at it with run_status.", kind="state")
         return run_id
 
@@ -68,8 +76,8 @@ class AdoptRun:
         from tools.azure.files import open_share  # it needs the optional libraries
         from tools.azure.jobs import Jobs
 
-        if (mine := self._runs.of_call(call.call_id)):
-            return adopted(mine[0].id, mine[0].state.value)
+        if (mine := self._mine(call.call_id)):
+            return mine
         run_id, what = self._run_id(args), f"Adopt {args.execution}"
         for place in self._prepared.all():
             jobs = Jobs(self._azure, place)
@@ -88,9 +96,13 @@ class AdoptRun:
                 "model_digest": spec.model_digest,
                 "cloud": {**plan.as_json(), "region": place.region},
             }
-            self._local.make(run_id, partial(self._fill, share, spec))
-            self._runs.create(NewRun(run_id, call.person, call.thread, call.call_id, "", spec.model_id, spec.data_digest, spec.method,
-                                     fields, spec.predicted_peak_bytes, plan.place))
+            kept = self._local.make(run_id, partial(self._fill, share, spec))
+            fault.point("cloud.adopt.folder")
+            if self._runs.get(run_id) is None:  # else an adoption before this one broke off
+                self._runs.create(NewRun(run_id, call.person, call.thread, call.call_id, "", spec.model_id, spec.data_digest, spec.method,
+                                         fields, spec.predicted_peak_bytes, plan.place))
+            self._runs.set_spec(run_id, kept.model_dump(mode="json"))
+            fault.point("cloud.adopt.row")
             begun = found.started_at or datetime.now(UTC)
             seen = Memory(uploaded=True, starts=1, times={found.name: (stamp(begun), stamp(found.ended_at))}, live=(found.name,))
             self._cloud.store.create(CloudRow(
@@ -130,12 +142,15 @@ class AdoptRun:
             raise ToolFailed(what, f"{place.region} does not offer {profile[:60]} any more: its rate is unknown.",
                              "Stop it with stop_orphan.", kind="price")
         rate: Decimal = self._prices.rate(shape, place.region, datetime.now(UTC)).per_second
-        return CloudPlan(shape, f"{rate:f}", 24 * 3600, 1, 0, place=f"Azure, {place.region}, {shape.gpu or 'CPU'}", image=place.image)
+        return CloudPlan(shape, f"{rate:f}", LONGEST_S, 1, 0, place=f"Azure, {place.region}, {shape.gpu or 'CPU'}", image=place.image)
 
     def recall(self, call_id: str, /) -> Result | Recall:
-        """The run that the call adopted."""
-        mine = self._runs.of_call(call_id)
-        return adopted(mine[0].id, mine[0].state.value) if mine else Recall.NOT_STARTED
+        """The run that the call adopted, if it came to its end."""
+        return self._mine(call_id) or Recall.NOT_STARTED
+
+    def _mine(self, call_id: str) -> Result | None:
+        found = next((each for each in self._cloud.store.rows() if each.call_id == call_id), None)
+        return None if found is None else adopted(found.run_id, self._runs.wanted(found.run_id).state.value)
 
 
 def adopted(run_id: str, state: str) -> Result:

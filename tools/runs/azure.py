@@ -88,6 +88,10 @@ class AzureRuns:
         return Seen(executions=executions, gone=gone, started=marks.started, result=marks.result, exit=marks.exit, beat_at=marks.beat_at,
                     waiting=words)
 
+    def tail(self, row: CloudRow) -> None:
+        """Two requests to the share, and none to the resource manager."""
+        self._mirror.tail(self._share(self._place(row)), row.run_id, self._local.folder(row.run_id))
+
     def upload(self, row: CloudRow, say: Say) -> None:
         """Engine, model, data, an earlier checkpoint, and the settings last."""
         share, folder = self._share(self._place(row)), self._local.folder(row.run_id)

@@ -26,6 +26,10 @@ class CloudBackend(Protocol):
         """What is to be seen of a run in its phase."""
         ...
 
+    def tail(self, row: CloudRow) -> None:
+        """Bring what the run has written since the last look or tail: its events and its log."""
+        ...
+
     def upload(self, row: CloudRow, say: Say) -> None:
         """Put on the share what the attempt needs; goes on where an earlier call ended."""
         ...

@@ -18,6 +18,7 @@ from tools.runs.cloud_project import Projection
 from tools.runs.cloud_row import AT_WORK, CloudRow, CloudWish, Phase
 from tools.runs.cloud_state import HOPELESS, evidence, fetched, started, step
 from tools.runs.cloud_store import CloudStore
+from tools.runs.cloud_tails import CloudTails
 from tools.runs.cloud_thread import LOOK_S, CloudThread
 from tools.runs.reconcile import RunNews
 from tools.settlement import Settlement
@@ -40,6 +41,7 @@ class CloudReconciler:
         self._busy: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self._thread = CloudThread(lambda: [row.run_id for row in store.unfinished()], self.look, look_s)
+        self._tails = CloudTails(self._tail)
 
     # ── what the toolbox asks ────────────────────────────────────────────────────────────────────────────────────
 
@@ -64,6 +66,10 @@ class CloudReconciler:
     def wake(self) -> None:
         """Look now."""
         self._thread.wake()
+
+    def follow(self, run_id: str) -> None:
+        """Somebody watches the run: for a while its events and its log come every two seconds. Quick; nothing for a run that is here."""
+        self._tails.want(run_id)
 
     def due(self, run_id: str) -> tuple[str, ...]:
         """The standing orders of a run whose condition holds. Reads the book only."""
@@ -108,7 +114,8 @@ class CloudReconciler:
         return self.store.get(run_id)
 
     def close(self) -> None:
-        """End the thread; what it was at goes on with the next start."""
+        """End the threads; what they were at goes on with the next start."""
+        self._tails.close()
         self._thread.close()
 
     def touch(self, run_id: str) -> None:
@@ -123,6 +130,13 @@ class CloudReconciler:
     def round(self) -> int:
         """One look at every run, one after the other; how many of them Azure did not answer for."""
         return sum(not self.look(row.run_id) for row in self.store.unfinished())
+
+    def _tail(self, run_id: str) -> bool:
+        row = self.store.get(run_id)
+        if row is None or row.phase not in AT_WORK:
+            return False
+        self._azure().tail(row)
+        return True
 
     def look(self, run_id: str) -> bool:
         """Bring a run as far as it goes now; False when Azure did not answer. Nothing when somebody is at it already."""

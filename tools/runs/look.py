@@ -11,6 +11,7 @@ from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.engine.spec import Stage
 from tools.runs.cloud_reconcile import CloudReconciler
 from tools.runs.cloud_row import Phase
+from tools.runs.early_log import EarlyLog
 from tools.runs.reconcile import Reconciler
 from tools.runs.state import ALIVE, FINAL, RunView, states_of_word
 from tools.runs.store import HERE, RunRow, RunStore
@@ -154,8 +155,9 @@ class TailLogs:
     text: ClassVar[str] = "Show the person the last lines of a run's log. You get counts and numbers only, never the text."
     Args: ClassVar[type[ToolArgs]] = LogArgs
 
-    def __init__(self, store: RunStore, views: Views) -> None:
-        self._store, self._views = store, views
+    def __init__(self, store: RunStore, views: Views, early: EarlyLog | None = None) -> None:
+        """`early`: what is shown of a run in the cloud before its own log begins."""
+        self._store, self._views, self._early = store, views, early
 
     def propose(self, args: LogArgs, /) -> Proposal:
         """A look at one run."""
@@ -165,11 +167,15 @@ class TailLogs:
         """Redacted lines for the faces; how many, the step, the loss and the class of the error for the brain."""
         row = named_run(self._store, args.run_id, call.person)
         page, view = self._views.log(row.id, lines=args.lines), self._views.of(row)
-        errors = sum(1 for line in page.lines if "error" in line.lower() or "traceback" in line.lower())
+        source, lines = "run", page.lines
+        if row.where != HERE and not lines and self._early is not None:
+            source, early = self._early.of(row.id)
+            lines = early[-args.lines:]
+        errors = sum(1 for line in lines if "error" in line.lower() or "traceback" in line.lower())
         return Result(
-            {"run_id": row.id, "lines": list(page.lines), "offset": page.offset},
-            {"run_id": row.id, "lines": len(page.lines), "lines_with_errors": errors, "state": row.state.value, "step": view.step,
-             "loss": view.loss, "kind": str(row.outcome.get("kind", ""))},
+            {"run_id": row.id, "lines": list(lines), "offset": page.offset, "source": source},
+            {"run_id": row.id, "lines": len(lines), "lines_with_errors": errors, "state": row.state.value, "step": view.step,
+             "loss": view.loss, "kind": str(row.outcome.get("kind", "")), "source": source},
         )
 
     def recall(self, call_id: str, /) -> Result | Recall:

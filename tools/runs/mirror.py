@@ -5,11 +5,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from policies.tool import ToolFailed
 from tools.azure.files import Shrunk
@@ -68,6 +68,17 @@ class Mirror:
     def __init__(self) -> None:
         self._versions: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
+        self._growing_locks: dict[str, threading.Lock] = {}
+
+    def tail(self, share: ShareLike, run_id: str, folder: Path) -> None:
+        """Bring what was written since the last look; a file that no look has found yet, or that began anew, is left to the next one."""
+        for name in GROWING:
+            path = folder / name
+            with self._growing_lock(run_id):
+                if not path.exists():
+                    continue
+                with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOFOLLOW), "wb") as file, _unless_gone():
+                    _append(share, f"runs/{run_id}/{name}", file, os.fstat(file.fileno()).st_size)
 
     def look(self, share: ShareLike, run_id: str, attempt: int, folder: Path, since: datetime | None, now: datetime) -> Marks:
         """Bring the copy up to date. `since`: what is older belongs to an attempt before; `now`: Azure's clock.
@@ -79,7 +90,8 @@ class Mirror:
         marks = {name: self._small(share, run_id, folder, name, found[name]) for name in SMALL if name in found}
         for name in GROWING:
             if name in found:
-                self._growing(share, f"runs/{run_id}/{name}", folder / name, found[name].size)
+                with self._growing_lock(run_id):
+                    self._growing(share, f"runs/{run_id}/{name}", folder / name, found[name].size)
         beat = found["heartbeat"].modified if "heartbeat" in fresh else None
         if "heartbeat" in fresh:
             self._beat(folder / "heartbeat", beat, now)
@@ -113,11 +125,12 @@ class Mirror:
             if size < at:  # begun anew on the share
                 file.truncate(0)
                 at = 0
-            file.seek(at)
-            with contextlib.suppress(Shrunk):  # begun anew in this moment: the next look begins anew, too
-                while at < LARGEST_GROWING and (piece := share.read(remote, at, PIECE)):
-                    file.write(piece)
-                    at += len(piece)
+            _append(share, remote, file, at)
+
+    def _growing_lock(self, run_id: str) -> threading.Lock:
+        """A look and a tail write to the same copy."""
+        with self._lock:
+            return self._growing_locks.setdefault(run_id, threading.Lock())
 
     @staticmethod
     def _beat(path: Path, at: datetime | None, now: datetime) -> None:
@@ -126,6 +139,23 @@ class Mirror:
         if at is not None:
             then = time.time() - max(0.0, (now - at).total_seconds())
             os.utime(path, (then, then))
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    try:
+        yield
+    except AzureTrouble as trouble:
+        if trouble.trouble != "not_found":
+            raise
+
+
+def _append(share: ShareLike, remote: str, file: BinaryIO, at: int) -> None:
+    file.seek(at)
+    with contextlib.suppress(Shrunk):  # begun anew in this moment: the next look begins anew, too
+        while at < LARGEST_GROWING and (piece := share.read(remote, at, PIECE)):
+            file.write(piece)
+            at += len(piece)
 
 
 def _listed(share: ShareLike, folder: str) -> dict[str, EntryLike]:

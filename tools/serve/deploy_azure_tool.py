@@ -200,6 +200,13 @@ class AzureDeploying:
         call.report("Deleting the app", None)
         return self.cloud.delete(row, call.person)
 
+    def count_orphans(self) -> tuple[int, AzureTrouble | None]:
+        """How many jobs and apps the book does not know, and what kept us from looking; never raises."""
+        try:
+            return len(self.orphans.look()), None
+        except AzureTrouble as trouble:
+            return 0, trouble
+
     def orphaned(self) -> tuple[list[JsonValue], str]:
         """Apps with our tags that the book does not know, and what kept us from looking; never raises."""
         try:
