@@ -19,7 +19,7 @@ from tools.azure.credential import Hidden
 from tools.azure.jobs import RUN_KEY, Jobs, JobSpec
 from tools.azure.late_logs import LateLogs
 from tools.azure.log_line import LONGEST, of_stream, own_name, split
-from tools.azure.logs import LogStream, best_lines, early_lines
+from tools.azure.logs import LogStream, early_lines
 from tools.azure.place import CloudPlace, Shape
 
 RUN = "0123456789"
@@ -224,8 +224,8 @@ def test_no_name_but_one_of_ours_enters_an_address_or_a_query(running: Running, 
 
 
 def test_the_first_source_with_lines_is_shown_and_named(running: Running, azure: Azure) -> None:
-    def seen(share: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]]:
-        return best_lines(azure, running.place, JOB, running.name, share)
+    def seen() -> tuple[str, tuple[str, ...]]:
+        return early_lines(azure, running.place, JOB, running.name)
 
     assert seen() == ("none", ())
     rows(running, "ContainerAppSystemLogs_CL", "AssigningReplica: waiting")
@@ -234,7 +234,6 @@ def test_the_first_source_with_lines_is_shown_and_named(running: Running, azure:
     assert seen() == ("analytics", ("late",))
     running.logs.say(running.name, "live")
     assert seen() == ("stream", ("live",))
-    assert seen(("own",)) == ("share", ("own",))
 
 
 def test_a_look_for_early_lines_never_raises(running: Running, azure: Azure, cloud: Cloud) -> None:

@@ -28,7 +28,8 @@ class LateLogs:
         names = own_name(job), own_name(execution)
         return self._found("analytics", since, lambda end, mark: (
             f"ContainerAppConsoleLogs{end} | where ContainerJobName{mark} == '{names[0]}' "
-            f"and ContainerGroupName{mark} startswith '{names[1]}' | top {int(most)} by TimeGenerated desc | project TimeGenerated, Log{mark}"))
+            f"and ContainerGroupName{mark} startswith '{names[1]}' "
+            f"| top {int(most)} by TimeGenerated desc | project TimeGenerated, Log{mark}"))
 
     def system(self, job: str, execution: str, since: datetime | None = None, most: int = 100) -> tuple[LogLine, ...]:
         """What the platform says of an execution: `REASON: text`, in its order."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from tools.azure.trouble import AzureTrouble
 from tools.runs.logs import clean_line
 
-Source = Literal["share", "stream", "analytics", "system", "none"]
-"""Where lines were read, the most trusted first: the run's own file, the container's output as it runs, the copy that comes minutes late,
-what the platform says of the container; `none` where nobody had any."""
+Source = Literal["stream", "analytics", "system", "none"]
+"""Where lines were read, the most trusted first: the container's output as it runs, the copy that comes minutes late, what the platform
+says of the container; `none` where nobody had any. Above all of them stands the run's own file on the share."""
 LONGEST = 64 << 10
 """Bytes of a line of the stream; what is longer is left out."""
 SEVERAL = 200

@@ -1,5 +1,6 @@
 """What a job writes, as its container runs: Azure's log stream, followed over cuts without a line shown twice."""
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ SILENCE_S = 90.0
 """Seconds without a byte after which a connection is taken for dead and made anew; a training run that says nothing costs a request."""
 LONGEST_PAUSE_S = 20.0
 WHAT = "The log stream was not read"
+log = logging.getLogger("luthier.cloud")
 
 
 class LogStream:
@@ -126,21 +128,17 @@ class LogStream:
         return ""
 
 
-def best_lines(azure: Azure, place: CloudPlace, job: str, execution: str, share: tuple[str, ...]) -> tuple[Source, tuple[str, ...]]:
-    """Lines from the first source that has any, and which one that was: the run's own file, else as `early_lines`."""
-    return ("share", share) if share else early_lines(azure, place, job, execution)
-
-
 def early_lines(azure: Azure, place: CloudPlace, job: str, execution: str) -> tuple[Source, tuple[str, ...]]:
     """What can be seen before the run's own log begins: the stream, else the late copy, else what the platform says. Never raises."""
     late = LateLogs(azure, place)
-    for source, ask in (("stream", LogStream(azure, place).tail), ("analytics", late.lines), ("system", late.system)):
+    for ask in (LogStream(azure, place).tail, late.lines, late.system):
         try:
             found = ask(job, execution)
-        except Exception:  # noqa: S112 - lines are a help: without them the run goes on, and says how it stands
-            continue
+        except Exception as error:  # lines are a help: without them the run goes on, and says how it stands
+            log.info("no early lines of %s: %s", execution[:60], error)
+            found = ()
         if found:
-            return source, tuple(each.text for each in found)  # type: ignore[return-value]
+            return found[0].source, tuple(each.text for each in found)
     return "none", ()
 
 
