@@ -1,6 +1,6 @@
 """`python -m bench.run [GROUP …]`: every group of figures, each in a process of its own, and one table of all.
 
-Groups: server, turn, runs, live, stages, policy, gate, audit, serving, azure, qlora, lora, answers, seeds, stop, killed.
+Groups: server, turn, runs, live, stages, policy, gate, audit, serving, cloud, qlora, lora, answers, seeds, stop, killed.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.figure import ROOT, Figure, machine, table, versions
 
-OURS = ("server", "turn", "runs", "live", "stages", "policy", "gate", "audit", "serving", "azure")
+OURS = ("server", "turn", "runs", "live", "stages", "policy", "gate", "audit", "serving", "cloud")
 """Modules of `bench` that print their figures as JSON on the last line."""
 PAIRS = {"qlora": 1.05, "lora": 1.20}
 """Method → the limit of cpu-seconds a step against a bare script."""

@@ -17,6 +17,11 @@ _NAMED_MODEL = re.compile(
     r"\b([A-Za-z][\w.-]*/[A-Za-z][\w.-]*)(?![\w/])|\b((?:smollm|qwen|phi|llama|gemma|mistral|tinyllama|falcon|pythia|granite|olmo)[\w.-]*)\b",
     re.IGNORECASE,
 )
+_OWN_MODEL = re.compile(
+    r"\b(?:(?:fine-?)?tune|train|trainiere|teach|use|model|modell)\s+(?:(?:the|my|das|mein) )?(?:model |modell )?"
+    r"([A-Za-z0-9][\w.-]*@[0-9a-f]{8})(?![\w@])", re.IGNORECASE,
+)
+"""A registered folder by its id; a dataset's id has the same shape and stands elsewhere in a sentence."""
 _BUNDLED = re.compile(r"\bbundled\b|\b(?:built-?in|shipped|included|small|mitgeliefert\w*) (?:model|one|modell)\b", re.IGNORECASE)
 _EPOCHS = re.compile(
     r"(?<![\w.])(\d+(?:\.\d+)?)\s*(?:epochs?|epochen|passes)\b|\bepochs?\s*(?:=|:|to|of)?\s*(\d+(?:\.\d+)?)\b", re.IGNORECASE
@@ -108,6 +113,8 @@ class Slots:
 
 def read_slots(text: str) -> Slots:
     """Copy out what a request names."""
+    own = _OWN_MODEL.search(text)
+    text = text.replace(own[1], " ", 1) if own else text  # what is left of it names data
     text = _COUNTED.sub(lambda found: _WORDS[found.group(1).lower()], text)
     files = _FILE.findall(text) + _REGISTERED.findall(text)
     outside = next(iter(_PATH.findall(text)), None)
@@ -135,7 +142,7 @@ def read_slots(text: str) -> Slots:
     return Slots(
         dataset=dataset,
         path=dataset or outside,
-        model=_model(bare),
+        model=own[1] if own else _model(bare),
         runs=tuple(dict.fromkeys(_RUN.findall(bare))),
         settings=settings,
         format=_format(low),

@@ -1,8 +1,11 @@
 """A stand-in for Azure, and the product's client pointed at it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 
 import pytest
 

@@ -1,6 +1,7 @@
 """Exported files: they load and answer, read prompts as transformers does, and the answering child keeps its protocol."""
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -37,7 +38,17 @@ def test_a_served_prompt_has_the_ids_that_training_had(messages: list[dict[str, 
 
 
 def test_an_export_loads_and_gives_two_tokens_or_more(finished: Path) -> None:
-    assert prove_served(finished / "served", threads=1).tokens >= 2
+    assert prove_served(finished / "served", threads=1) >= 2
+
+
+def test_a_model_that_learned_to_say_nothing_is_an_export_all_the_same(finished: Path, served: Served, tmp_path: Path) -> None:
+    silent = tmp_path / "served"
+    shutil.copytree(finished / "served", silent)
+    config = json.loads((silent / "genai_config.json").read_text())
+    first = next(iter(served.stream(served.prompt([{"role": "user", "content": "Hello"}]), 1)))[0]
+    config["model"]["eos_token_id"] = [first]
+    (silent / "genai_config.json").write_text(json.dumps(config))
+    assert prove_served(silent, threads=1) >= 2
 
 
 def test_greedy_answers_repeat(served: Served) -> None:

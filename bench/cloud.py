@@ -1,4 +1,4 @@
-"""`python -m bench.azure`: files to and from a share, what a run asks of Azure, how soon a log line is on the screen; all at a stand-in."""
+"""`python -m bench.cloud`: files to and from a share, what a run asks of Azure, how soon a log line is on the screen; all at a stand-in."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ _MARK = re.compile(r"bench (\d+)")
 def share() -> Iterator[tuple[ShareClient, Path]]:
     """A share in another process, and a folder for files."""
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(
-            [sys.executable, "-m", "bench.azure_shares", str(Path(folder) / "cloud")], cwd=ROOT, stdin=subprocess.PIPE,
+            [sys.executable, "-m", "bench.cloud_share", str(Path(folder) / "cloud")], cwd=ROOT, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None and child.stdout is not None
         facts = json.loads(child.stdout.readline())

@@ -1,4 +1,4 @@
-"""`python -m bench.azure_shares FOLDER`: a stand-in for Azure with a prepared place, as a process of its own until its input ends."""
+"""`python -m bench.cloud_share FOLDER`: a stand-in for Azure with a prepared place, as a process of its own until its input ends."""
 
 import json
 import sys
