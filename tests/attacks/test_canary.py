@@ -64,6 +64,10 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     "stop_deployment": [{"deployment_id": DEPLOYED}, {"deployment_id": DEPLOYED, "delete": True}],
     "compare_runs": [{"run_ids": [RUN]}],
     "spend_report": [{}],
+    "fetch_results": [{"run_id": RUN}],
+    "adopt_run": [{"execution": "luthier-run-4k2j8m9qxz-ab12c3d"}],
+    "stop_orphan": [{"name": "luthier-run-4k2j8m9qxz"}],
+    "teardown_cloud": [{}],
     "test_policy": [{}],
     "explain_policy": [{"tool": "look"}],
 }
@@ -131,7 +135,8 @@ def remembered(siege: Siege) -> bytes:
 
 
 def test_every_tool_has_its_canary(siege: Siege) -> None:
-    assert set(siege.toolbox.tools) - set(siege.weapons) == set(CALLS)
+    # prepare_cloud asks Azure before it says anything: nothing that lies here can reach it.
+    assert set(siege.toolbox.tools) - set(siege.weapons) == set(CALLS) | {"prepare_cloud"}
 
 
 @pytest.mark.parametrize("tool", CALLS)
