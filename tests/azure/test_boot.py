@@ -155,7 +155,7 @@ def test_the_device_of_the_run_chooses_the_lock(container: Container):
 
 def test_a_stop_while_packages_are_installed_is_a_cancelled_run(container: Container):
     waits = container.place / "waits.py"
-    waits.write_text("import time\ndef main():\n    open('began', 'w').close()\n    time.sleep(900)\nmain()\n")
+    waits.write_text("import signal\ndef main():\n    open('began', 'w').close()\n    signal.pause()\nmain()\n")
     program = (f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); from tools.runs import boot; "
                f"boot.install = lambda *_: runpy.run_path({str(waits)!r}); sys.exit(boot.main(sys.argv[1:]))")
     container.torch()

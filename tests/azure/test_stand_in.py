@@ -68,7 +68,7 @@ def test_a_job_runs_its_command_on_the_share_and_shows_how_it_ended(cloud: Cloud
 
 def test_a_stop_ends_the_child_as_a_container_ends(cloud: Cloud) -> None:
     apps = prepared(cloud)
-    program = "import signal,sys,time;signal.signal(15,lambda *_:sys.exit(75));open('/luthier/run/up','w');time.sleep(60)"
+    program = "import signal,sys;signal.signal(15,lambda *_:sys.exit(75));open('/luthier/run/up','w');signal.pause()"
     apps.jobs.begin_create_or_update("rg", "luthier-run-r1", job_body(["python3", "-c", program])).result()
     name = apps.jobs.begin_start("rg", "luthier-run-r1", retry_total=0, polling=False).result().name
     while not (cloud.share_root / "runs/r1/up").exists():
