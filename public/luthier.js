@@ -8,6 +8,27 @@ window.addEventListener('message', (event) => {
   if (/^\/chat\/?$/.test(window.location.pathname)) window.history.replaceState(window.history.state, '', address);
 });
 
+// Opening a thread's address makes Chainlit (2.12) connect twice: once before it knows the thread and once after. Each connection first
+// asks for a cookie and the last to be answered wins, so an answer that overtakes the other left the page turning for ever on an empty
+// chat. The answers are handed over in the order of their questions, each whole, so that nothing overtakes between head and body.
+(function () {
+  const send = window.fetch.bind(window);
+  let before = Promise.resolve();
+  window.fetch = function (wanted, options) {
+    const address = new URL(wanted instanceof Request ? wanted.url : wanted, window.location.href);
+    if (!address.pathname.endsWith('/set-session-cookie')) return send(wanted, options);
+    const answer = send(wanted, options).then(async (response) => {
+      const text = await response.text();
+      const whole = new Response(text, { status: response.status, statusText: response.statusText, headers: response.headers });
+      whole.json = async () => JSON.parse(text);
+      return whole;
+    });
+    const turn = before.then(() => answer);
+    before = turn.catch(() => null).then(() => new Promise((next) => setTimeout(next)));
+    return turn;
+  };
+})();
+
 // The chart's program, shared by the cards and by the run's own page; fetched once, when the first chart is wanted.
 (function () {
   let loading = null;

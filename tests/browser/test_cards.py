@@ -1,7 +1,7 @@
 """Cards in a real browser: they survive what a person and a machine do to them."""
 
 import httpx
-from playwright.sync_api import BrowserContext, FilePayload, expect
+from playwright.sync_api import BrowserContext, FilePayload, Route, expect
 
 from tests.browser.chat import Chat, Watchman
 from tests.ui.served import Served
@@ -86,6 +86,24 @@ def test_two_tabs_show_one_truth_and_the_second_click_is_told_who_was_first(chat
     chat.reload()
     expect(chat.find("run-card")).to_have_count(1)
     expect(chat.find("plan-card")).to_have_count(1)
+
+
+def test_a_reload_finds_its_thread_whichever_of_the_pages_two_connections_is_answered_first(chat: Chat):
+    chat.say(TUNE)
+    chat.status("pending")
+    chat.page.wait_for_url("**/chat/thread/*")
+    waiting: list[Route] = []
+
+    def the_second_first(route: Route) -> None:
+        if not waiting:
+            waiting.append(route)
+            return
+        for each in (route, *waiting):
+            each.fulfill(response=each.fetch())
+
+    chat.page.route("**/set-session-cookie", the_second_first, times=2)
+    chat.reload()
+    chat.status("pending")
 
 
 def test_an_answer_that_is_lost_is_never_shown_as_a_yes(chat: Chat):
