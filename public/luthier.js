@@ -29,6 +29,15 @@ window.addEventListener('message', (event) => {
   };
 })();
 
+// Chainlit (2.12) makes every card anew at each turn of the conversation. What a card must not forget then, it keeps here under its id.
+(function () {
+  const cards = new Map();
+  window.luthierKept = function (id) {
+    if (!cards.has(id)) cards.set(id, {});
+    return cards.get(id);
+  };
+})();
+
 // The chart's program, shared by the cards and by the run's own page; fetched once, when the first chart is wanted.
 (function () {
   let loading = null;

@@ -25,8 +25,12 @@ export default function Approval() {
   const [busy, setBusy] = useState('');
   const [words, setWords] = useState('');
   const card = useRef(null);
-  // what waits for a person must be seen by that person
-  useEffect(() => { if (props.open && card.current) card.current.scrollIntoView({ block: 'nearest' }); }, []);
+  // what waits for a person must be seen by that person, once: afterwards the person scrolls
+  useEffect(() => {
+    const kept = window.luthierKept(props.id);
+    if (props.open && !kept.shown && card.current) card.current.scrollIntoView({ block: 'nearest' });
+    kept.shown = true;
+  }, []);
   useEffect(() => { setShown(props); }, [props.status, props.outcome, props.id]);
 
   // another person's yes changes the progress and nothing else

@@ -26,10 +26,17 @@ function Tile({ label, value, note, testid }) {
   );
 }
 
-function Log({ log, address }) {
+// A state that outlives the card's being made anew.
+function useKept(kept, name, first) {
+  const [value, set] = useState(name in kept ? kept[name] : first);
+  useEffect(() => { kept[name] = value; }, [value]);
+  return [value, set];
+}
+
+function Log({ log, address, kept }) {
   const pane = useRef(null);
-  const [open, setOpen] = useState(false);
-  const [follow, setFollow] = useState(true);
+  const [open, setOpen] = useKept(kept, 'open', false);
+  const [follow, setFollow] = useKept(kept, 'follow', true);
   useEffect(() => { if (open && follow && pane.current) pane.current.scrollTop = pane.current.scrollHeight; }, [log, open, follow]);
   function scrolled() {
     const at = pane.current;
@@ -37,7 +44,7 @@ function Log({ log, address }) {
   }
   const shown = log.bar ? log.lines.concat(log.bar) : log.lines;
   return (
-    <details className="lu-fold" data-testid="run-log-fold" onToggle={(event) => setOpen(event.currentTarget.open)}>
+    <details className="lu-fold" data-testid="run-log-fold" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Log</summary>
       <pre className="lu-log" ref={pane} onScroll={scrolled} data-testid="run-log" tabIndex={0}>{shown.length ? shown.join('\n') : 'Nothing was written yet.'}</pre>
       <p className="lu-small lu-soft lu-log-foot">
@@ -50,19 +57,20 @@ function Log({ log, address }) {
 }
 
 export default function Run() {
-  const [view, setView] = useState(props.view || {});
-  const [drawn, setDrawn] = useState(false);
-  const [log, setLog] = useState({ lines: [], bar: '', skipped: 0 });
-  const [words, setWords] = useState('');
+  const kept = window.luthierKept(props.id);
+  const [view, setView] = useKept(kept, 'view', props.view || {});
+  const [drawn, setDrawn] = useKept(kept, 'drawn', false);
+  const [log, setLog] = useKept(kept, 'log', { lines: [], bar: '', skipped: 0 });
+  const [words, setWords] = useKept(kept, 'words', '');
   const [busy, setBusy] = useState(false);
   const [again, setAgain] = useState(0);
   const card = useRef(null);
   const plot = useRef(null);
   const chart = useRef(null);
-  const waiting = useRef({ curves: { train: [], eval: [] }, train: [], eval: [] });
   useEffect(() => {
     const begun = props.view && (props.view.state === 'queued' || props.view.state === 'running');
-    if (begun && card.current) card.current.scrollIntoView({ block: 'nearest' });
+    if (begun && !kept.shown && card.current) card.current.scrollIntoView({ block: 'nearest' });
+    kept.shown = true;
   }, []);
 
   useEffect(() => {
@@ -73,10 +81,11 @@ export default function Run() {
       const news = JSON.parse(event.data);
       if (news.view) setView(news.view);
       if (news.curves || (news.train && news.train.length) || (news.eval && news.eval.length)) {
-        const later = waiting.current;
         if (chart.current) chart.current.update({ ...news, steps: news.view ? news.view.steps : 0 });
-        else if (news.curves) waiting.current = { curves: news.curves, train: news.train || [], eval: news.eval || [], steps: news.view && news.view.steps };
-        else { later.train = later.train.concat(news.train || []); later.eval = later.eval.concat(news.eval || []); later.steps = (news.view && news.view.steps) || later.steps; }
+        if (news.curves || !kept.points) kept.points = { curves: news.curves || { train: [], eval: [] }, train: [], eval: [], steps: 0 };
+        kept.points.train.push(...(news.train || []));
+        kept.points.eval.push(...(news.eval || []));
+        kept.points.steps = (news.view && news.view.steps) || kept.points.steps;
         const some = (points) => points && points.length > 0;
         if (some(news.train) || some(news.eval) || (news.curves && (some(news.curves.train) || some(news.curves.eval)))) setDrawn(true);
       }
@@ -98,13 +107,12 @@ export default function Run() {
     window.luthierChart().then((program) => {
       if (gone || !plot.current) return;
       chart.current = program.mount(plot.current, { steps: view.steps });
-      chart.current.update(waiting.current);
-      waiting.current = { train: [], eval: [] };
+      if (kept.points) chart.current.update(kept.points);
     }).catch(() => setWords('The chart cannot be drawn: its program did not load from this server. Reload the page.'));
     return () => { gone = true; if (chart.current) { chart.current.destroy(); chart.current = null; } };
   }, [drawn]);
   // a resumed run goes on after its stream had ended
-  useEffect(() => { if (props.view && props.view.attempt !== view.attempt) setAgain((n) => n + 1); }, [props.view && props.view.attempt]);
+  useEffect(() => { if (props.view && props.view.attempt > (view.attempt || 0)) setAgain((n) => n + 1); }, [props.view && props.view.attempt]);
 
   async function press(name) {
     setBusy(true);
@@ -128,6 +136,8 @@ export default function Run() {
     ? span(view.eta_low_s, view.eta_high_s) : time(view.eta_s);
   const paid = /^Azure/.test(view.where || '');
   const cost = !paid && (view.spent === '0.00' || !view.spent) ? 'free' : (view.spent || '0.00') + ' ' + (view.currency || '');
+  const cloud = view.cloud || {};
+  const ceiling = cloud.ceiling && cloud.ceiling !== '0.00' ? 'at most ' + cloud.ceiling + ' ' + (view.currency || '') : '';
   const device = view.gpu_use != null ? 'GPU ' + share(view.gpu_use) : view.cores_busy != null ? figure(view.cores_busy, 1) + ' cores busy' : '';
   const doing = going && view.phase ? PHASES[view.phase] || view.phase : '';
   return (
@@ -146,7 +156,7 @@ export default function Run() {
         <Tile label="Tokens/s" value={figure(view.tokens_per_s, 0)} note={device} testid="run-speed" />
         <Tile label={view.memory_bytes == null ? 'Memory, peak' : 'Memory now'} value={gib(view.memory_bytes == null ? view.peak_memory_bytes : view.memory_bytes)}
           note={[view.memory_bytes == null || view.peak_memory_bytes == null ? '' : 'peak ' + gib(view.peak_memory_bytes), view.predicted_memory_bytes ? 'predicted ' + gib(view.predicted_memory_bytes) : ''].filter(Boolean).join(', ')} testid="run-memory" />
-        {paid ? <Tile label={going ? 'Cost so far' : 'Cost'} value={cost} note="by the clock; the bill comes later" testid="run-cost" />
+        {paid ? <Tile label={going ? 'Cost so far' : 'Cost'} value={cost} note={[ceiling, 'by the clock; the bill comes later'].filter(Boolean).join('; ')} testid="run-cost" />
           : <Tile label="Learning rate" value={rate(view.learning_rate)} note={view.grad_norm == null ? '' : 'gradient norm ' + figure(view.grad_norm, 2)} testid="run-rate" />}
       </div>
       {drawn ? (
@@ -156,7 +166,8 @@ export default function Run() {
         </>
       ) : null}
       {view.progress && going ? <p className="lu-say lu-soft" data-testid="run-progress">{view.progress}</p> : null}
-      {paid && going ? (view.warnings || []).map((words) => <p key={words} className="lu-say lu-bad" data-testid="run-warning">{words}</p>) : null}
+      {cloud.image ? <p className="lu-small lu-soft" data-testid="run-image">{[cloud.region, cloud.profile, cloud.image.replace(/^(.*@sha256:.{12}).*$/, '$1…')].filter(Boolean).join(' · ')}</p> : null}
+      {paid ? (view.warnings || []).map((words) => <p key={words} className="lu-say lu-bad" data-testid="run-warning">{words}</p>) : null}
       {view.reason ? <p className={'lu-say' + (tone === 'lu-bad' ? ' lu-bad' : '')} data-testid="run-reason">{view.reason}</p> : null}
       {rows.length ? (
         <table className="lu-table" data-testid="run-scores">
@@ -171,7 +182,7 @@ export default function Run() {
           </tbody>
         </table>
       ) : null}
-      {log.lines.length || log.bar || going ? <Log log={log} address={props.log} /> : null}
+      {log.lines.length || log.bar || going ? <Log log={log} address={props.log} kept={kept} /> : null}
       {words ? <p className="lu-say" data-testid="run-words">{words}</p> : null}
       <div className="lu-foot">
         {going ? <Button data-testid="stop-run" variant="outline" size="sm" disabled={busy} onClick={() => press('stop_run')}>Stop</Button> : null}

@@ -106,6 +106,25 @@ def test_a_reload_finds_its_thread_whichever_of_the_pages_two_connections_is_ans
     chat.status("pending")
 
 
+def test_a_turn_of_the_conversation_neither_sets_a_running_card_back_nor_pulls_the_view_to_it(chat: Chat):
+    chat.say(TUNE)
+    chat.find("approve").click()
+    chat.page.wait_for_function("+document.querySelector('[data-testid=run-card]')?.dataset.step > 1")
+    chat.find("run-log-fold").locator("summary").click()
+    chat.page.evaluate("""() => {
+      window.seen = [];
+      new MutationObserver(() => {
+        const card = document.querySelector('[data-testid=run-card]');
+        if (card) window.seen.push(Number(card.dataset.step));
+      }).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ['data-step'] });
+    }""")
+    chat.say("what can you do?")
+    expect(chat.page.get_by_role("button", name="Tune a model").last).to_be_in_viewport()
+    expect(chat.find("run-log")).to_be_visible()
+    seen = chat.page.evaluate("window.seen")
+    assert seen == sorted(seen) and len(seen) > 1
+
+
 def test_an_answer_that_is_lost_is_never_shown_as_a_yes(chat: Chat):
     chat.say(TUNE)
     chat.page.route("**/project/action", lambda route: route.fulfill(json={"success": True, "response": None}))
