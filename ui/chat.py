@@ -7,7 +7,7 @@ import chainlit as cl
 from chainlit.types import ThreadDict
 
 from ui.data import ScreenStore
-from ui.screens import Screens
+from ui.screens import Screens, held
 
 STARTERS = (
     ("Tune a model", "Fine-tune the bundled model on samples/helpdesk.jsonl", "/public/icons/tune.svg"),
@@ -35,7 +35,7 @@ def attach(screens: Screens, store: ScreenStore, badge: Callable[[], None]) -> N
 
     @cl.on_chat_resume
     async def resume(thread: ThreadDict) -> None:
-        await screens.opened(resumed=True, shown=frozenset(each.get("id", "") for each in thread["elements"] or []))
+        await screens.opened(resumed=True, shown=held(thread))
 
     @cl.on_chat_end
     async def end() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import chainlit as cl
 from chainlit.session import WebsocketSession
+from chainlit.types import ThreadDict
 
 from agent.events import ApprovalWanted
 from policies.people import Caller
@@ -30,6 +31,14 @@ _log = logging.getLogger(__name__)
 class _Page:
     screen: Screen
     task: asyncio.Task[None]
+    named: bool
+    """Whether the page knows its thread."""
+
+
+def held(thread: ThreadDict) -> frozenset[str]:
+    """The elements that a thread's history really shows: a kill may leave an element behind whose message was never stored."""
+    steps = {each.get("id") for each in thread["steps"]}
+    return frozenset(each.get("id", "") for each in thread["elements"] or [] if each.get("forId") in steps)
 
 
 class Screens:
@@ -48,7 +57,7 @@ class Screens:
         screen = Screen(self.shop, session.thread_id, _caller(session), shown)
         settled = asyncio.Event()
         task = asyncio.create_task(self._live(session.id, screen, settled, shown), name=f"page-{session.id}")
-        self._pages[session.id] = _Page(screen, task)
+        self._pages[session.id] = _Page(screen, task, named=resumed)
         if resumed:
             asyncio.get_running_loop().call_later(SETTLE_S, settled.set)
         else:
@@ -75,7 +84,11 @@ class Screens:
         caller = self._trusted(session)
         words = await self._with_uploads(message, caller)
         await cl.context.emitter.send_window_message({"luthier_thread": session.thread_id})  # for public/luthier.js
-        screen = self._page(session).screen
+        page = self._page(session)
+        if not page.named:  # Chainlit tells it at the turn's end, too late for a page whose server is killed within its first turn
+            page.named = True
+            await cl.context.emitter.emit("first_interaction", {"interaction": None, "thread_id": session.thread_id})
+        screen = page.screen
         try:
             async with aclosing(self.shop.say(session.thread_id, words, caller, ear=session.id)) as turn:  # pyright: ignore[reportArgumentType]
                 async for event in turn:

@@ -4,6 +4,7 @@ import pytest
 
 from agent.events import ToolEnded
 from ui.render import card_id, fenced, outcome_text, screen_id
+from ui.screens import held
 
 
 def test_text_from_elsewhere_cannot_close_its_code_block():
@@ -23,3 +24,9 @@ def test_a_tools_step_says_what_became_of_it(status: str, words: str):
 def test_the_same_thing_has_the_same_id_on_every_tab_and_another_thing_another():
     assert screen_id("t", "approval", "a") == screen_id("t", "approval", "a") != screen_id("t", "approval", "b")
     assert card_id("t", "a") != card_id("u", "a")
+
+
+def test_an_element_whose_message_was_lost_in_a_kill_does_not_count_as_shown():
+    thread = {"steps": [{"id": "m1"}], "elements": [{"id": "e1", "forId": "m1"}, {"id": "e2", "forId": "m2"}, {"id": "e3"}]}
+    assert held(thread) == {"e1"}  # pyright: ignore[reportArgumentType]
+    assert held({"steps": [], "elements": None}) == frozenset()  # pyright: ignore[reportArgumentType]
