@@ -11,8 +11,9 @@ from typing import Any
 
 from chainlit.config import HeaderLink, config
 from chainlit.utils import mount_chainlit
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from agent.refusal import refuse_words
 from agent.settings import Settings
@@ -91,7 +92,8 @@ def polite_errors(app: FastAPI, pages: Pages) -> None:
         if "text/html" not in request.headers.get("accept", ""):
             return JSONResponse({"detail": error.detail}, error.status_code)
         title = TITLES.get(error.status_code, "This cannot be shown")
-        return HTMLResponse(pages.message(title, str(error.detail)), error.status_code)
+        words = "Look at the address again, or go back to the chat." if error.detail == "Not Found" else str(error.detail)
+        return HTMLResponse(pages.message(title, words), error.status_code)
 
     app.add_exception_handler(ToolFailed, failed)
     app.add_exception_handler(HTTPException, refused)

@@ -49,6 +49,13 @@ def test_every_page_comes_whole_under_the_strict_policy(signed_in, path: str):
     assert "http://" not in answer.text and "https://" not in answer.text
 
 
+def test_an_address_that_does_not_exist_is_a_page_for_a_person_and_json_for_a_program(signed_in):
+    client = signed_in()
+    answer = client.get("/mony")
+    assert answer.status_code == 404 and "There is nothing here" in answer.text and "</html>" in answer.text
+    assert client.get("/mony", headers={"accept": "application/json"}).json() == {"detail": "Not Found"}
+
+
 def test_the_record_lists_filters_and_pages(signed_in):
     client = signed_in()
     assert numbers(client.get("/audit").text) == [7, 6, 5, 4, 3, 2, 1]
