@@ -55,7 +55,7 @@ newcomer-azure: ## the same with a run on Azure, for which the tests' stand-in s
 
 faults: ## the long forms of the fault tests: every point, every call, the bundled model killed at random steps and resumed
 	@$(PYTHON) -m install checks
-	LUTHIER_FAULTS=1 $(CHAT) -m pytest tests/faults
+	LUTHIER_FAULTS=1 $(CHAT) -m pytest tests/faults tests/azure/test_killed.py
 	LUTHIER_FAULTS=1 $(ENGINE) -m pytest tests/engine/test_killed.py -W "ignore:Unknown config option"
 
 locks: ## write locks/*.txt anew from locks/*.in

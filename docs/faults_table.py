@@ -4,6 +4,8 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
+from docs.cloud_weather import weather_tables
+
 ROOT = Path(__file__).resolve().parent.parent
 LATER = {
     "F27": ("Postgres is restarted in the middle of a transaction", "Postgres"),
@@ -16,9 +18,10 @@ HEAD = """# Faults
 Written by `python -m docs.reference` from the tests that prove each row; do not edit it by hand.
 
 `make test` drives a sample of all points and calls and every test named here; `make faults` drives all of them: kill -9 at every fault
-point of the gate, of local runs and of runs in the cloud, beside every commit, an error from every writing statement, every commit and
-every file operation of a run folder, and the bundled model killed at random steps. After each, the same
-program is started again on the same home, lives on to the end, and has to keep these promises:
+point of the gate, of local runs, and of all that is made, run, deployed and torn down in the cloud, beside every commit and beside the
+writes that leave the process, an error from every writing statement, every commit and every file operation of a run folder, and the
+bundled model killed at random steps. After each, the same program is started again on the same home, lives on to the end, and has to
+keep these promises:
 
 | promise | |
 | --- | --- |
@@ -75,4 +78,4 @@ def faults_page() -> str:
         rows.setdefault(each.number, f"| {each.number} | {each.fault} | {each.expected} | {tests} |")
     for number, (fault, part) in LATER.items():
         rows.setdefault(number, f"| {number} | {fault} | | not yet: comes with {part} |")
-    return HEAD + "\n".join(rows[number] for number in sorted(rows, key=lambda number: int(number[1:]))) + "\n"
+    return HEAD + "\n".join(rows[number] for number in sorted(rows, key=lambda number: int(number[1:]))) + "\n" + weather_tables()

@@ -36,7 +36,7 @@ RESULTS = {
     "explain_policy": "`verdict`, `reason`, `remedy`, `quorum`, `effects[{effect,decision,rules[{id,says}],reason,remedy}]`, "
                       "`changes[{fact,verdict}]`, `policy{hash,source,alarm}`, `notes[]`",
     "test_policy": "`ok`, `cases`, `failed`, `failures[{file,name,wanted,got,words}]`, `alarm`, `source`, `hash`",
-    "spend_report": "`reserved`, `settled`, `billed`, `currency`, `by_run[{run_id,tool,reserved,settled}]`, "
+    "spend_report": "`reserved`, `settled`, `billed`, `currency`, `by_run[{run_id,deployment_id,tool,reserved,settled}]`, "
                     "`budgets[{name,cap,used,left}]`, `tokens{today,cap,left}`",
     "deploy_inference": "`deployment_id`, `url`, `state`, `api_key_hint`, `key_file`, `models[]`, `model`, `precision`, `revision`, "
                         "`memory_bytes`, `expires_at`, `tuned_by`, `curl`",
@@ -47,7 +47,9 @@ RESULTS = {
     "adopt_run": "`run_id`, `state`",
     "teardown_cloud": "`resources[{kind,name,state,cost}]`, `state`, what is left",
     "stop_orphan": "`name`, `kind`, `state`",
-    "list_deployments": "`deployments[]` (as `deploy_inference` gives each, with `reason`), `orphans[{deployment_id,revision,pid,port}]`",
+    "list_orphans": "`orphans[{kind,name,of,region,resource_group,sku,running[],spent,expires_at,note}]`, `expired[{kind,name,run_id}]`",
+    "list_deployments": "`deployments[]` (as `deploy_inference` gives each, with `reason` and, on Azure, "
+                        "`answers{revision,models,tuned_by}`), `orphans[{deployment_id,revision,pid,port}]`",
     "stop_deployment": "`deployment_id`, `state`, `reason`",
     "ask_model": "`answers[{model,adapter,precision,text,tokens_per_s}]`",
 }
@@ -60,7 +62,7 @@ GATES = {
     "export_model": "LOCAL, light: does not ask for one's own",
     "deploy_inference": "LOCAL, takes the machine for long: asks; with provider=azure EXPOSE and SPEND: asks",
     "redeploy": "as the deploy: asks",
-    "fetch_results": "LOCAL, light: does not ask for one's own", "adopt_run": "LOCAL, light: does not ask",
+    "fetch_results": "LOCAL, light: does not ask for one's own", "adopt_run": "LOCAL, unpriced: asks",
     "teardown_cloud": "DESTROY: asks, and the group's name must be typed", "stop_orphan": "LOCAL, stops something: never asks",
     "prepare_cloud": "SPEND: asks; with `dry_run` READ: free",
     "stop_deployment": "LOCAL, stops something: never asks; with `delete` DESTROY: asks",

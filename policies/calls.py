@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from policies.audit.record import Record
 from policies.people import Caller
+from policies.redact import visible
 from policies.tables import calls
 from policies.verdict import Answer, ApprovalView
 
@@ -35,7 +36,8 @@ class Draft:
 
     def no(self, reason: str, remedy: str, kind: str, status: Literal["refused", "failed"] = "failed") -> Answer:
         """The answer that says no; the brain learns its kind."""
-        return Answer(status, self.tool, self.call_id, reason=reason, remedy=remedy, for_brain={"error_kind": kind})
+        told = ["\n".join(map(visible, text.split("\n"))) for text in (reason, remedy)]
+        return Answer(status, self.tool, self.call_id, reason=told[0], remedy=told[1], for_brain={"error_kind": kind})
 
     def record(self, kind: Literal["intent", "outcome", "decision"], event: str, **more: Any) -> Record:
         """An audit record about this call."""

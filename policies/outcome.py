@@ -31,7 +31,9 @@ class Outcome:
     answer: Answer
     error_class: str | None = None
     keeps_money: bool = False
-    """The reservation stays open: the effect goes on, or nobody knows whether it does."""
+    """The reservation stays open: the effect goes on, or nobody knows whether it does, or what it has cost is settled later."""
+    over: bool = False
+    """Nothing of it goes on, whatever becomes of its money: its standing orders are over."""
 
 
 def done(draft: Draft, result: Result) -> Outcome:
@@ -42,7 +44,7 @@ def done(draft: Draft, result: Result) -> Outcome:
 
 def failed(draft: Draft, error: ToolFailed) -> Outcome:
     """The tool says that it could not do it."""
-    return Outcome("error", tool_failed(draft, error), error.kind)
+    return Outcome("error", tool_failed(draft, error), error.kind, keeps_money=error.paid, over=True)
 
 
 def tool_failed(draft: Draft, error: ToolFailed) -> Answer:
@@ -111,9 +113,10 @@ class Outcomes:
         held = ledger.used(conn, call_id=draft.call_id).reserved
         if outcome.status == "ok":
             orders.aim(conn, row.approval_id, answer.result, now)
-        elif not outcome.keeps_money:
+        elif outcome.over or not outcome.keeps_money:
             # What a crash cut off may still be on its way: its money is held until the lease is over, and the tool is asked again.
-            if held and not (outcome.status == "not_started" and self._is_young(conn, draft.call_id, now)):
+            young = outcome.status == "not_started" and self._is_young(conn, draft.call_id, now)
+            if held and not outcome.keeps_money and not young:
                 ledger.release(conn, call_id=draft.call_id, person=draft.caller.person, basis=outcome.status, now=now)
             orders.drop(conn, row.approval_id, now)
         run = answer.result.get("run_id")

@@ -52,12 +52,13 @@ class Recall(StrEnum):
 class ToolFailed(Exception):
     """The tool could not do it: tell the person and the brain.
 
-    `heard` is what a model, an engine or a cloud said of it: people read it after `because`, the brain never does.
+    `heard` is what a model, an engine or a cloud said of it: people read it after `because`, the brain never does. `paid`: it may have
+    cost something all the same, and its reservation stands until that is settled.
     """
 
-    def __init__(self, what: str, because: str, try_next: str, *, kind: str = "failed", heard: str = "") -> None:
+    def __init__(self, what: str, because: str, try_next: str, *, kind: str = "failed", heard: str = "", paid: bool = False) -> None:
         super().__init__(" ".join(part for part in (f"{what}: {because}", heard, try_next) if part))
-        self.what, self.because, self.try_next, self.kind, self.heard = what, because, try_next, kind, heard
+        self.what, self.because, self.try_next, self.kind, self.heard, self.paid = what, because, try_next, kind, heard, paid
 
 
 class Busy(Exception):

@@ -51,6 +51,19 @@
     }, PAUSE_MS);
   }
 
+  // what a run in Azure went through is a table of the whole page: fetched anew when its phase is another
+  let phase = '';
+  async function phases(now) {
+    const panel = document.querySelector('[data-testid=cloud]');
+    if (!panel || now === phase) return;
+    phase = now;
+    try {
+      const answer = await fetch(curve.dataset.page);
+      const found = answer.ok && new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-testid=cloud]');
+      if (found) panel.innerHTML = found.innerHTML;
+    } catch (error) { /* the next phase asks again */ }
+  }
+
   function show(news) {
     const skipped = news.skipped_bytes ? ['… ' + news.skipped_bytes + ' bytes left out'] : [];
     lines = (news.again ? [] : lines).concat(skipped, news.lines || []).slice(-LINES);
@@ -75,7 +88,7 @@
     if (news.view && news.view.steps) steps = news.view.steps;
     if (news.curves || (news.train && news.train.length) || (news.eval && news.eval.length)) draw(news);
     if (news.log && !Array.isArray(news.log)) { show(begun ? news.log : { ...news.log, again: true }); begun = true; }
-    if (news.view) refresh();
+    if (news.view) { refresh(); phases(news.view.state + news.view.phase); }
   });
   source.addEventListener('end', () => {  // files, hashes and scores are there now; a question under way is not broken off
     source.close();

@@ -18,6 +18,7 @@ from tools.runs.backend import CloudBackend
 from tools.runs.cloud_project import Projection
 from tools.runs.cloud_reconcile import CloudReconciler
 from tools.runs.cloud_store import CloudStore
+from tools.runs.early_stream import EarlyStreams
 from tools.runs.local import LocalRuns
 from tools.runs.resume_cloud import CloudResume
 from tools.runs.start_cloud import CloudStart
@@ -40,9 +41,11 @@ class CloudParts:
     resume: CloudResume
     prepare: PrepareCloud
     costs: CostLooks
+    early: EarlyStreams
 
     def close(self) -> None:
         """End the threads and the clients. What runs in the cloud goes on."""
+        self.early.close()
         self.reconciler.close()
         self.costs.close()
         self.azure.close()
@@ -60,7 +63,7 @@ def build_cloud(places: Places, book: Book, policy: Callable[[], Policy], runs: 
     prepare = PrepareCloud(azure, book, prepared, lambda: tuple(policy().limits.places.regions),
                            lambda: tuple(policy().limits.places.skus))
     return CloudParts(azure, prepared, prices, offers, store, reconciler, start, CloudResume(start, runs, local), prepare,
-                      CostLooks(CostWatch(azure, book)))
+                      CostLooks(CostWatch(azure, book)), EarlyStreams(azure, prepared, store, local.folder))
 
 
 def _backend(azure: Azure, prepared: PlaceStore, places: Places, local: LocalRuns, secret: Secret) -> CloudBackend:

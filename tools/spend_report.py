@@ -19,7 +19,7 @@ from tools.azure.bills import billed_by_run, last_look
 from tools.spending import Line, billed_total, by_month, by_person, exact, lines_of
 
 MOST_RUNS = 200
-TOLD = ("run_id", "reserved", "accruing", "settled", "billed")
+TOLD = ("run_id", "deployment_id", "reserved", "accruing", "settled", "billed")
 """What the brain hears of each line."""
 _AGO = re.compile(r"(\d{1,4})\s*(h|d|w|hours?|days?|weeks?)")
 _HOURS = {"h": 1, "d": 24, "w": 168}

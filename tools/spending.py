@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pydantic import JsonValue
 from sqlalchemy import Connection, case, func, select
 
+from policies.cloud_tables import cloud_serving
+from policies.deployment_tables import deployments
 from policies.limits import MICROS, dollars
 from policies.tables import calls, runs
 from policies.tables import ledger as entries
-from tools.azure.bills import billed_by_month, billed_by_run
+from tools.azure.bills import OF_DEPLOYMENT, billed_by_month, billed_by_run
 
 MONTHS = 12
 """How many months are told apart."""
@@ -19,7 +21,7 @@ MONTHS = 12
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One call that holds money or cost some, in micro-units; or, without a call, a run that was only billed."""
+    """One call that holds money or cost some, in micro-units; or, without a call, a run or deployment that was only billed."""
 
     call_id: str
     run_id: str | None
@@ -37,12 +39,19 @@ class Line:
     billed: int | None = None
     """None where no bill names its run."""
     difference: int | None = None
-    """What was billed of the run above what was settled, at any time; None until both are there."""
+    """What was billed of the run or deployment above what was settled, at any time; None until both are there."""
+    deployment_id: str | None = None
+
+    @property
+    def whose(self) -> str:
+        """What a bill calls it: a run, or `deployment:` and its id; empty for neither."""
+        return f"{OF_DEPLOYMENT}{self.deployment_id}" if self.deployment_id else self.run_id or ""
 
     def as_json(self) -> dict[str, JsonValue]:
         """One of `by_run[]`."""
         return {
-            "run_id": self.run_id, "call_id": self.call_id, "name": self.name, "tool": self.tool, "person": self.person,
+            "run_id": self.run_id, "deployment_id": self.deployment_id, "call_id": self.call_id, "name": self.name, "tool": self.tool,
+            "person": self.person,
             "state": self.state, "since": self.at, "reserved": dollars(self.held), "accruing": dollars(self.accruing),
             "settled": exact(self.spent),
             "billed": None if self.billed is None else exact(self.billed),
@@ -54,28 +63,29 @@ def lines_of(conn: Connection, person: str | None, since: str, accruing: Mapping
     """A line for each call that matters since then, newest first. `accruing` is micro-units by call; `person` None is everybody."""
     found = _ledger(conn, person, since)
     owners = _owners(conn)
-    owned = {run for run, owner in owners.items() if owner[0] == person}
-    recent, ever = ({run: amount for run, amount in some.items() if run and (person is None or run in owned)}
+    owned = {whose for whose, owner in owners.items() if owner[0] == person}
+    recent, ever = ({whose: amount for whose, amount in some.items() if whose and (person is None or whose in owned)}
                     for some in (billed_by_run(conn, since), billed_by_run(conn)))
-    settled, open_runs = dict[str, int](), set[str]()
+    settled, open_ = dict[str, int](), set[str]()
     for line in found:
-        if line.run_id:
-            settled[line.run_id] = settled.get(line.run_id, 0) + line.whole
+        if line.whose:
+            settled[line.whose] = settled.get(line.whose, 0) + line.whole
             if line.held:
-                open_runs.add(line.run_id)
+                open_.add(line.whose)
     told, shown = set[str](), list[Line]()
     for line in found:
-        run = line.run_id or ""
-        billed = recent.get(run) if run not in told else None
-        told |= {run}
-        sure = billed is not None and run in ever and run not in open_runs and settled.get(run, 0) > 0
+        whose = line.whose
+        billed = recent.get(whose) if whose not in told else None
+        told |= {whose}
+        sure = billed is not None and whose in ever and whose not in open_ and settled.get(whose, 0) > 0
         runs_up = accruing.get(line.call_id, 0)
         if line.held or line.spent or runs_up or billed:
-            shown.append(Line(line.call_id, line.run_id, line.name, line.tool, line.person, line.state, line.at, line.held, line.spent,
-                              line.whole, runs_up, billed, ever[run] - settled[run] if sure else None))
-    for run in sorted(recent.keys() - told):
-        owner, name, state = owners.get(run, ("", "", None))
-        shown.append(Line("", run, name, "", owner, state, "", billed=recent[run]))
+            shown.append(replace(line, accruing=runs_up, billed=billed, difference=ever[whose] - settled[whose] if sure else None))
+    for whose in sorted(recent.keys() - told):
+        owner, name, state = owners.get(whose, ("", "", None))
+        kind, _, ident = whose.rpartition(":")
+        shown.append(Line("", None if kind else ident, name, "", owner, state, "", billed=recent[whose],
+                          deployment_id=ident if kind else None))
     return shown
 
 
@@ -104,8 +114,8 @@ def by_month(conn: Connection, person: str | None) -> list[dict[str, JsonValue]]
     settled = {str(when): int(amount) for when, amount in conn.execute(wanted)}
     owners = _owners(conn) if person is not None else {}
     billed: dict[str, int] = {}
-    for (when, run), amount in billed_by_month(conn).items():
-        if person is None or owners.get(run, ("",))[0] == person:
+    for (when, whose), amount in billed_by_month(conn).items():
+        if person is None or owners.get(whose, ("",))[0] == person:
             billed[when] = billed.get(when, 0) + amount
     newest = sorted(settled.keys() | billed.keys(), reverse=True)[:MONTHS]
     return [{"month": when, "settled": exact(settled.get(when, 0)), "billed": exact(billed[when]) if when in billed else None}
@@ -113,7 +123,7 @@ def by_month(conn: Connection, person: str | None) -> list[dict[str, JsonValue]]
 
 
 def billed_total(conn: Connection, lines: Iterable[Line], since: str, *, everybody: bool) -> int:
-    """What was billed since then: of the runs in the lines, and for everybody also what belongs to no run."""
+    """What was billed since then: of what the lines name, and for everybody also what belongs to no run and no deployment."""
     of_runs = sum(line.billed or 0 for line in lines)
     return of_runs + (billed_by_run(conn, since).get("", 0) if everybody else 0)
 
@@ -132,12 +142,16 @@ def _ledger(conn: Connection, person: str | None, since: str) -> list[Line]:
     wanted = select(
         entries.c.call_id, entries.c.person, func.min(entries.c.at).label("at"), held.label("held"), spent.label("spent"),
         whole.label("whole"), calls.c.tool, calls.c.args_json, runs.c.id.label("run_id"), runs.c.name, runs.c.state,
-    ).join(calls, calls.c.call_id == entries.c.call_id).outerjoin(runs, runs.c.call_id == entries.c.call_id)
+        deployments.c.id.label("deployment_id"), deployments.c.model_id, deployments.c.state.label("serving"),
+    ).join(calls, calls.c.call_id == entries.c.call_id).outerjoin(runs, runs.c.call_id == entries.c.call_id).outerjoin(
+        cloud_serving, cloud_serving.c.call_id == entries.c.call_id).outerjoin(
+        deployments, deployments.c.id == cloud_serving.c.deployment_id)
     if person is not None:
         wanted = wanted.where(entries.c.person == person)
     wanted = wanted.group_by(entries.c.call_id).order_by(func.min(entries.c.id).desc())
-    return [Line(row.call_id, row.run_id or _resumed(row.tool, row.args_json), row.name or "", row.tool, row.person, row.state, row.at,
-                 int(row.held), int(row.spent), int(row.whole)) for row in conn.execute(wanted)]
+    return [Line(row.call_id, row.run_id or _resumed(row.tool, row.args_json), row.name or row.model_id or "", row.tool, row.person,
+                 row.state or row.serving, row.at, int(row.held), int(row.spent), int(row.whole), deployment_id=row.deployment_id)
+            for row in conn.execute(wanted)]
 
 
 def _resumed(tool: str, args_json: str) -> str | None:
@@ -152,5 +166,7 @@ def _resumed(tool: str, args_json: str) -> str | None:
 
 
 def _owners(conn: Connection) -> dict[str, tuple[str, str, str | None]]:
-    """Owner, name and state by run."""
-    return {row.id: (row.owner, row.name, row.state) for row in conn.execute(select(runs.c.id, runs.c.owner, runs.c.name, runs.c.state))}
+    """Owner, name and state by run, or by `deployment:` and its id."""
+    of_runs = {row.id: (row.owner, row.name, row.state) for row in conn.execute(select(runs.c.id, runs.c.owner, runs.c.name, runs.c.state))}
+    wanted = select(deployments.c.id, deployments.c.owner, deployments.c.model_id, deployments.c.state)
+    return of_runs | {f"{OF_DEPLOYMENT}{row.id}": (row.owner, row.model_id, row.state) for row in conn.execute(wanted)}

@@ -14,6 +14,7 @@ from policies.policy import Policy
 from policies.tool import Tool
 from tools.azure.checkup import Checkup
 from tools.azure.choice import AzureChoice
+from tools.azure.list_orphans import ListOrphans
 from tools.azure.stop_orphan import StopOrphan
 from tools.catalogue import Catalogue
 from tools.cloud_toolbox import CloudParts, Secret, build_cloud
@@ -185,6 +186,7 @@ class Toolbox:
         if not is_rid(run_id):
             return LogNews((), "")
         self.cloud.reconciler.follow(run_id)
+        self.cloud.early.want(run_id)
         return self.views.follow_log(run_id, mark)
 
     def environments(self) -> list[dict[str, JsonValue]]:
@@ -198,6 +200,7 @@ class Toolbox:
 
     def close(self) -> None:
         """End the children that answer, preview, export and score. Runs and deployments go on, here and in the cloud."""
+        self.cloud.azure.leave()
         self.deploying.azure.close()
         self.cloud.close()
         self.engine.close()
@@ -236,6 +239,7 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy], *, a
     serving_there = with_azure(deploying, book, cloud.azure, cloud.prepared, cloud.prices, places.root, local.folder,
                                lambda run_id: store.get(run_id) is not None)
     leaving = LeavingRuns(book, cloud.store, local.folder, lambda run_id, by: cloud.reconciler.stop(run_id, "person", by) and None)
+    teardown = teardown_tool(book, cloud.azure, cloud.prepared, leaving, serving_there)
     planning = _Planning(places, catalogue, hardware, refs, counted, files, engine, policy)
     known: dict[str, Tool] = {}
     rulebook = Rulebook(book, policy, places.home / "policy", known, partial(with_latest, store))
@@ -251,7 +255,7 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy], *, a
         cloud.prepare, StopOrphan(cloud.azure, cloud.prepared, serving_there.orphans),
         FetchResults(cloud.azure, cloud.prepared, store, cloud.store, local),
         AdoptRun(cloud.azure, cloud.prepared, cloud.prices, store, cloud.reconciler, local),
-        teardown_tool(book, cloud.azure, cloud.prepared, leaving, serving_there),
+        teardown, ListOrphans(serving_there.orphans, teardown.expired),
         CompareRuns(store, local, views), EvaluateModel(planning, store, local, engine, files), ExportModel(store, local, files),
         AskModel(store, catalogue, files, answerer, DeployedModels(deploying), cores),
         DeployInference(deploying), Redeploy(deploying), ListDeployments(deploying), StopDeployment(deploying),
@@ -259,5 +263,5 @@ def build_toolbox(places: Places, book: Book, policy: Callable[[], Policy], *, a
             book, lambda: policy().limits, accruing=lambda now: [*cloud.store.accruing(now), *ServingMeter(book).accruing()]),
     )
     known.update((tool.name, tool) for tool in tools)
-    reports = Reports(places, book, store, local, views)
+    reports = Reports(places, book, store, local, views, cloud.store)
     return Toolbox(places, known, store, data, catalogue, views, reconciler, engine, answerer, previews, reports, deploying, cloud)

@@ -23,6 +23,11 @@ TONES: Mapping[str, str] = {"finished": "good", "running": "wait", "failed": "ba
 SCORES = (("baseline", "Before, checkpoint"), ("tuned", "After, checkpoint"), ("base_served", "Before, served file"),
           ("exported", "After, served file"))
 DASH = "–"
+ENDS: Mapping[str, str] = {
+    "running": "running", "succeeded": "succeeded", "failed": "failed", "stopped": "stopped", "destroyed": "its job is deleted",
+    "lost": "cannot be found",
+}
+"""The other phases of a run in Azure, in the list of them."""
 
 
 class Figure(TypedDict):
@@ -85,7 +90,7 @@ def figures(view: View) -> list[Figure]:
         Figure(name="step", label="Step", value=f"{step_words(view)}", note=f"epoch {epoch:.2f}" if epoch is not None else ""),
         Figure(name="loss", label="Loss", value=figure(view.get("loss"), 3), note=f"held out {figure(view.get('eval_loss'), 3)}"),
         Figure(name="left", label="Time left" if going(view) else "Spent", value=time_left(view) if going(view) else money_words(view),
-               note=queue_words(view) or (f"{money_words(view)} so far" if going(view) and is_remote(view) else likely(view))),
+               note=queue_words(view) or _left_note(view)),
         Figure(name="speed", label="Tokens/s", value=figure(view.get("tokens_per_s"), 0), note=""),
         Figure(name="memory", label="Memory, peak", value=bytes_words(view.get("peak_memory_bytes")),
                note=", ".join(each for each in notes if each)),
@@ -93,6 +98,13 @@ def figures(view: View) -> list[Figure]:
         Figure(name="rate", label="Learning rate", value=DASH if rate is None else f"{rate:.3g}",
                note=f"gradient norm {figure(view.get('grad_norm'), 2)}"),
     ]
+
+
+def _left_note(view: View) -> str:
+    if not is_remote(view):
+        return likely(view)
+    said = f"{money_words(view)} so far" if going(view) else ""
+    return ", ".join(each for each in (said, ceiling_words(view)) if each)
 
 
 def step_words(view: View) -> str:
@@ -122,6 +134,18 @@ def queue_words(view: View) -> str:
     if place is None:
         return ""
     return f"number {int(place)} in the line{'' if seconds is None else f', begins in about {duration(seconds)}'}"
+
+
+def ceiling_words(view: View) -> str:
+    """The most that a run in Azure can cost; empty where no ceiling was approved."""
+    ceiling = str(cloud_of(view).get("ceiling") or "")
+    return f"at most {ceiling} {view.get('currency') or ''}".strip() if ceiling not in ("", "0.00") else ""
+
+
+def cloud_of(view: View) -> Mapping[str, Any]:
+    """What a run's view says of the cloud; empty for one that never was there."""
+    found = view.get("cloud")
+    return found if isinstance(found, Mapping) else {}
 
 
 def is_remote(view: View) -> bool:

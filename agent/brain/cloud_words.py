@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agent.brain.units import cents
+
 Facts = Mapping[str, Any]
 Choices = tuple[tuple[str, str], ...]
 
-_RISKS = {"low": "starts within minutes", "waits": "waits for a free GPU", "unknown": "quota unknown", "none": "no quota"}
+_RISKS = {"low": "quota is free, starts within minutes", "waits": "the quota is in use, waits for a free GPU",
+          "unknown": "quota unknown", "none": "no quota"}
 _OFFERS: Mapping[str, Choices] = {
     "not_prepared": (("What would be made", "What would you create in Azure?"), ("Prepare the cloud", "Prepare the cloud")),
     "signin": (("How to sign in", "How do I sign in to Azure?"),),
@@ -18,7 +21,7 @@ _OFFERS: Mapping[str, Choices] = {
 
 def choices_after(facts: Facts) -> Choices:
     """Buttons for what helps after a refusal or failure of the cloud; none where nothing stands to reason."""
-    return _OFFERS.get(str(facts.get("kind")), ()) if facts.get("status") in ("refused", "failed") else ()
+    return _OFFERS.get(str(facts.get("error_kind")), ()) if facts.get("status") in ("refused", "failed") else ()
 
 
 def say_places(facts: Facts) -> str:
@@ -27,8 +30,18 @@ def say_places(facts: Facts) -> str:
     if not places:
         return ""
     lines = [_place(number, each) for number, each in enumerate(places, 1)]
-    unprepared = " The first is not prepared yet: say “prepare the cloud”." if places[0].get("prepared") is False else ""
+    first = places[0]
+    unprepared = f" The first is not prepared yet: say “prepare the cloud in {first.get('region')}”."
+    unprepared = unprepared if first.get("prepared") is False and facts.get("can_start") is not False else ""
     return f" In Azure: {'; '.join(lines)}.{unprepared}"
+
+
+def say_blocked(facts: Facts) -> str:
+    """Why nothing of an estimate can start, and what to ask for; empty where something can."""
+    if facts.get("can_start") is not False:
+        return ""
+    asks = " ".join(str(each) for each in (facts.get("remedies") or [])[:1])
+    return f" Nothing can start there yet: {facts.get('reason') or 'something is in the way'}. {asks}".rstrip()
 
 
 def _place(number: int, place: Facts) -> str:
@@ -47,8 +60,9 @@ def _prepared(facts: Facts) -> str:
         if missing == 0:
             return f"{region} is prepared: all {count} resources are there{group}. You can say “run it on azure”."
         return (
-            f"For {region} I would make or change {missing if missing is not None else 'some'} of {count} resources{group}; the result "
-            "lists each, the account and the subscription. Nothing was made. Say “prepare the cloud” for a plan to approve."
+            f"The result shows the account, the subscription and each resource. For {region} I would make or change "
+            f"{missing if missing is not None else 'some'} of {count} resources{group}; the others are there. Nothing was made. Say "
+            "“prepare the cloud” for a plan to approve."
         )
     return f"{region} is prepared{group}. Nothing costs by the hour until something runs. You can say “run it on azure”."
 
@@ -67,7 +81,7 @@ def _torn(facts: Facts) -> str:
 
 
 def _fetched(facts: Facts) -> str:
-    run, files = facts.get("run_id", ""), facts.get("files", "?")
+    run, files = facts.get("run_id", ""), facts.get("count", "?")
     sure = "each verified against the manifest" if facts.get("verified") else "but not all could be verified; the result says which"
     return f"{files} files of run {run} are on this machine, {sure}."
 
@@ -77,7 +91,32 @@ def _adopted(facts: Facts) -> str:
 
 
 def _orphan_stopped(facts: Facts) -> str:
-    return f"{facts.get('name', 'It')} is {facts.get('state', 'stopping')}. Its files stay; “delete the orphans” clears them up."
+    name = facts.get("name", "")
+    return f"{name or 'It'} is {facts.get('state', 'stopping')}. Its files stay; “delete the orphan {name}” takes it away."
+
+
+def _orphans(facts: Facts) -> str:
+    """What nobody knows, each with its cost and the words that do something about it; then what has expired."""
+    found, total, expired = facts.get("orphans") or [], facts.get("total") or 0, facts.get("expired") or 0
+    old = ""
+    if expired:
+        old = (f" {expired} job{'' if expired == 1 else 's'} or app{'' if expired == 1 else 's'} of ended runs "
+               f"{'is' if expired == 1 else 'are'} past {'its' if expired == 1 else 'their'} expiry: say “delete the expired jobs”.")
+    if not total:
+        return f"Everything of Luthier's in Azure stands in its book.{old}"
+    head = f"{total} in Azure {'bears' if total == 1 else 'bear'} Luthier's tags and {'stands' if total == 1 else 'stand'} in no book"
+    more = f" and {total - len(found)} more, which the result shows" if total > len(found) else ""
+    lines = "".join(f"\n- {_orphan(each)}" for each in found)
+    return f"{head}; none is touched by itself.{lines}{more}{old}"
+
+
+def _orphan(found: Facts) -> str:
+    name, running = found.get("name", "?"), found.get("running")
+    spent = "an unknown amount" if found.get("spent") is None else f"{found['spent']} USD"
+    ways = [f"“adopt {found['execution']}”" if found.get("execution") else "", f"“stop the orphan {name}”" if running else "",
+            f"“delete the orphan {name}”"]
+    return (f"the {found.get('kind', 'job')} {name} in {found.get('region', '?')} {'runs' if running else 'does not run'}, {spent} so far: "
+            f"say {' or '.join(each for each in ways if each)}")
 
 
 def where_it_runs(facts: Facts) -> str:
@@ -95,7 +134,7 @@ def say_spent(facts: Facts) -> str:
     currency = facts.get("currency", "USD")
     accruing, billed = facts.get("accruing"), facts.get("billed")
     parts = (("running up now", accruing), ("billed by Azure so far", billed))
-    said = "; ".join(f"{name}: {amount} {currency}" for name, amount in parts if _some(amount))
+    said = "; ".join(f"{name}: {cents(amount)} {currency}" for name, amount in parts if _some(amount))
     return f" {said[:1].upper()}{said[1:]}." if said else ""
 
 
@@ -105,5 +144,5 @@ def _some(amount: Any) -> bool:
 
 CLOUD_WORDS: dict[str, Callable[[Facts], str]] = {
     "prepare_cloud": _prepared, "teardown_cloud": _torn, "fetch_results": _fetched, "adopt_run": _adopted,
-    "stop_orphan": _orphan_stopped,
+    "stop_orphan": _orphan_stopped, "list_orphans": _orphans,
 }

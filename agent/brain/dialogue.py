@@ -7,18 +7,19 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
-from agent.brain import cloud, phrases
+from agent.brain import blanks, cloud, phrases
 from agent.brain.cloud_words import choices_after
-from agent.brain.deployments import guarded, read_deploying
+from agent.brain.deployments import NOT_OPEN, read_deploying, wants_open
 from agent.brain.earlier import NOTICE, earlier, with_memory, with_plan
 from agent.brain.faq import Faq
 from agent.brain.intents import DEFAULT_DATA, INTENTS, OFFERED_FIRST, Intent, is_doubtful, may_act, offer
 from agent.brain.moves import Asks, Do, Move, Say, Step
 from agent.brain.place import Place, read_place
+from agent.brain.questions import read_question
 from agent.brain.requests import plan, which_values
 from agent.brain.router import Router
 from agent.brain.ruling import action_of, ask_rules
-from agent.brain.slots import Slots, read_question, read_slots
+from agent.brain.slots import Slots, read_slots
 from agent.brain.sweeps import SETTINGS, is_wanted, may_be_wanted, read_sweep
 from agent.brain.words import facts_of, say_notice, say_result, went_well
 
@@ -26,6 +27,8 @@ MEMORY = "luthier"
 """Key of a message's additional data: what the assistant asked, offered, or does next."""
 CHOICES = "choices"
 ACT_AT = 0.5
+WORDS_AT_MOST = 8
+"""Data and a place in so few words ask for a run, even without a verb."""
 READ_CHARACTERS = 2_000
 """Of a long message only the beginning is read as a request; all of it may be a prompt for a model."""
 WITHDRAW = "withdraw_proposal"
@@ -56,20 +59,25 @@ class Dialogue:
         if results:
             return self._go_on(scene, results)
         if notice := scene.messages[start].additional_kwargs.get(NOTICE):
-            return Say(say_notice(notice))
+            return Say(say_notice(notice), choices_after(notice.get("facts") or {}))
         return self._answer(scene, str(scene.messages[start].text).strip(), scene.messages[:start])
 
     def _go_on(self, scene: Scene, results: Sequence[ToolMessage]) -> Move:
         last = results[-1]
-        said = say_result(str(last.name), facts_of(last))
-        if typed := cloud.confirms(facts_of(last), said):
+        if typed := cloud.confirms(facts_of(last)):
             return typed
+        said = say_result(str(last.name), facts_of(last))
         calling = next((each for each in reversed(scene.messages) if isinstance(each, AIMessage)), None)
+        if which := blanks.which(str(last.name), facts_of(last), calling):
+            return self._checked(scene, which)
         then = _memory(calling).get("then") or []
         if not then or not went_well(last):
             return Say(said, choices_after(facts_of(last)))
-        tool, args = then[0]
-        return self._checked(scene, Do(tool, args, said, tuple((name, given) for name, given in then[1:])))
+        step = blanks.filled((then[0][0], then[0][1]), facts_of(last))
+        if isinstance(step, Say):
+            return step
+        told = said if step == (then[0][0], then[0][1]) else ""
+        return self._checked(scene, Do(*step, told, tuple((name, given) for name, given in then[1:])))
 
     def _answer(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move:
         last = next((each for each in reversed(before) if isinstance(each, AIMessage)), None)
@@ -79,7 +87,7 @@ class Dialogue:
             return completed
         if question := read_question(text):
             return self._checked(scene, plan("ask_model", text, read_slots(text[:READ_CHARACTERS]), question))
-        text = text[:READ_CHARACTERS]
+        text = cloud.spelt(text[:READ_CHARACTERS])
         if short := self._short(scene, text):
             return short
         if amended := self._amended(scene, text, before):
@@ -133,9 +141,9 @@ class Dialogue:
         word = text.strip().strip("\"'“”„.!").strip()
         alone = word if re.fullmatch(r"[A-Za-z0-9][\w().-]{2,89}", word) and not phrases.COMMAND.match(word) else ""
         if missing == "execution":
-            return self._acted(scene, Do("adopt_run", {"execution": place.execution})) if place.execution else None
+            return self._checked(scene, Do("adopt_run", {"execution": place.execution})) if place.execution else None
         group = place.group or ("" if phrases.YES.fullmatch(word) or phrases.NO.fullmatch(word) else alone)
-        return self._acted(scene, cloud.teardown(group)) if group else None
+        return self._checked(scene, cloud.teardown(group)) if group else None
 
     def _amended(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move | None:
         """“Make it 5 epochs” while a plan waits: a newer proposal with the changed setting, which replaces the older."""
@@ -174,19 +182,20 @@ class Dialogue:
         slots, place = read_slots(text), read_place(text)
         if place.foreign and cloud.wants_placing(text):
             return Say(cloud.ELSEWHERE.format(place=place.foreign), cloud.OFFERS)
+        if place.vague and cloud.wants_placing(text):
+            return Say(cloud.WHICH_REGION, cloud.OFFERS[2:])
+        if quota := cloud.about_quota(text, place):
+            move = self._clouded(scene, quota, before)
+            return replace(move, text=cloud.QUOTA) if isinstance(move, Say) and move.asks else move
         if place.many and cloud.wants_training(text, replace(place, provider="azure")):
             return Say(cloud.ONE_GPU)
         if move := cloud.moves_run(text, slots, place) or cloud.read_cloud(text, slots, place):
-            return self._acted(scene, move)
-        if not (cloud.wants_estimate(text, place) or cloud.wants_training(text, place)):
+            return self._checked(scene, move)
+        named = slots.dataset and place.provider == "azure" and not is_doubtful(text) and not text.rstrip().endswith("?")
+        if not (cloud.wants_estimate(text, place) or cloud.wants_training(text, place) or (named and len(text.split()) <= WORDS_AT_MOST)):
             return None
         slots = slots if slots.dataset else with_memory(with_plan(slots, before), before)
         return self._checked(scene, plan(_intent_of(text, self._router), text, slots))
-
-    def _acted(self, scene: Scene, move: Move) -> Move:
-        """The move, checked; standing in for another brain the cloud is only looked at."""
-        refused = scene.reading_only and isinstance(move, Do) and cloud.acts(move)
-        return Say(phrases.READING_ONLY) if refused else self._checked(scene, move)
 
     def _routed(self, scene: Scene, text: str, before: Sequence[AnyMessage]) -> Move:
         found = self._router.probabilities(text)
@@ -195,10 +204,12 @@ class Dialogue:
             return Say(phrases.PASTED)
         if swept := self._swept(scene, text, before):
             return swept
+        if wants_open(text):
+            return Say(NOT_OPEN)
         if clouded := self._clouded(scene, text, before):
             return clouded
         if deploying := read_deploying(text, read_slots(text)):
-            return self._checked(scene, guarded(deploying, scene.reading_only, Say(phrases.READING_ONLY)))
+            return self._checked(scene, deploying)
         answer, likeness = self._faq.find(text)
         if name == "forget" and sure >= ACT_AT and (short := self._short(scene, "forget it")):
             return short
@@ -231,13 +242,9 @@ class Dialogue:
         """Only tools that are there; and, standing in for another brain, only those that look."""
         if isinstance(move, Say):
             return move
-        intent: Intent | None = INTENTS.get(move.tool)
-        if (
-            scene.reading_only
-            and intent is not None
-            and not all(INTENTS[tool].reads for tool in (move.tool, *(step[0] for step in move.then)))
-        ):
+        if scene.reading_only and any(cloud.acts(*step) for step in ((move.tool, move.args), *move.then)):
             return Say(phrases.READING_ONLY)
+        intent: Intent | None = INTENTS.get(move.tool)
         then: tuple[Step, ...] = tuple(step for step in move.then if step[0] in scene.tools)
         if move.tool in scene.tools:
             return Do(move.tool, move.args, move.text, then)

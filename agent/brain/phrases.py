@@ -38,8 +38,9 @@ HELP = (
     "- How is the run going? · Show the log · Stop the run · Resume the run · List my runs\n"
     "- Try r 8, 16 and 32 on samples/helpdesk.jsonl · Stop the sweep · Compare my runs\n"
     "- Evaluate the tuned model · Ask both: how do I reset my password? · Export the model as onnx\n"
-    "- Deploy it · What is deployed? · Redeploy · Stop the deployment\n"
-    "- What would it cost on Azure? · Prepare the cloud · Run it on Azure · Fetch the results · Deploy it on Azure · Tear down the cloud\n"
+    "- Deploy it · What is deployed? · Ask the deployment: hello · Redeploy · Stop the deployment\n"
+    "- What would it cost on Azure? · Prepare the cloud · Run it on Azure · Fetch the results · Deploy it on Azure\n"
+    "- Continue it on Azure · Show the orphans · Tear down the cloud\n"
     "- What have I spent? · Would I be allowed to export the model? · Check the policy\n"
     "I also answer questions such as “what is LoRA?” or “how should my data look?”."
 )

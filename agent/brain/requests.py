@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from agent.brain.blanks import of_deployment
 from agent.brain.intents import DEFAULT_DATA
 from agent.brain.moves import Asks, Do, Move, Say, Step
 from agent.brain.place import Place, read_place
-from agent.brain.slots import Question, Slots, find_prompt
+from agent.brain.questions import SERVED, Question, find_prompt
+from agent.brain.slots import Slots
 
 _SPANS = ((r"\btoday\b|\bheute\b", "today"), (r"\bweek\b|\bwoche\b", "7d"), (r"\byear\b|\bjahr\b|\bever\b", "365d"))
 _REST = re.compile(r"\bsweep\b|\bthe (?:rest|others)\b", re.IGNORECASE)
@@ -110,11 +112,11 @@ _EXAMPLES = {"r": ("r", "8, 16 and 32"), "lr": ("the learning rate", "1e-4 and 3
 
 def _ask(text: str, slots: Slots, question: Question) -> Move:
     if not question.prompt:
-        return Say(
-            "What shall I ask?",
-            asks=Asks("prompt", {"both": "ask both", "base": "ask the base model"}.get(question.target, "ask the tuned model")),
-        )
+        whom = {"both": "ask both", "base": "ask the base model", SERVED: f"ask the deployment {question.deployment}".strip()}
+        return Say("What shall I ask?", asks=Asks("prompt", whom.get(question.target, "ask the tuned model")))
     args: dict[str, Any] = {"prompt": question.prompt}
+    if question.target == SERVED:
+        return of_deployment("ask_model", {**args, **_given(compare=question.compare or None)}, question.deployment)
     match question.target:
         case "both":
             args |= _given(run_id=_run(slots), compare=True)

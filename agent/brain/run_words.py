@@ -7,11 +7,26 @@ from agent.brain.cloud_words import where_it_runs
 from agent.brain.units import duration
 
 Facts = Mapping[str, Any]
-_KINDS: Mapping[str, str] = {
+KINDS: Mapping[str, str] = {
     "oom": " (out of memory)", "gpu_oom": " (the GPU's memory was not enough)", "disk": " (no room on the disk)", "data": " (the data)",
-    "diverged": " (the loss diverged)", "infra_start_failure": " (Azure could not start it)", "no_start": " (it did not start in time)",
-    "silence": " (it gave no more sign of life)", "cap": " (its money was used up)", "deadline": " (its time was up)",
+    "diverged": " (the loss diverged)", "infra": " (Azure could not start it)", "start": " (it did not start)",
+    "quota": " (Azure has no quota for it)", "unreachable": " (it gave no more sign of life)", "cap": " (its money was used up)",
+    "deadline": " (its time was up)", "expiry": " (its approval is too old)",
+    "gpu_lost": " (the GPU was lost)", "killed": " (it was killed)",
 }
+"""How an end is put in brackets, by its kind."""
+ELSEWHERE = frozenset({"infra", "quota"})
+"""Kinds that another GPU or region may be free of."""
+
+_PHASES: Mapping[str, str] = {
+    "approved": "its folder is being made", "uploading": "its files are uploaded", "provisioning": "Azure makes its job",
+    "job_ready": "its job is ready", "start_requested": "its start is asked for", "start_unknown": "its start is looked for",
+    "starting": "waiting for a machine", "infra_retry": "Azure failed to start it; it is tried once more",
+    "finishing": "its result is there", "downloading": "its results are downloaded", "stopping": "stopping",
+    "over_budget": "stopping: its money is used up",
+    "lost": "it cannot be found in Azure",
+}
+OLD_JOB = "Its job in Azure is past its expiry: “delete the expired jobs” takes it away."
 
 
 def score_words(facts: Facts) -> str:
@@ -23,12 +38,12 @@ def score_words(facts: Facts) -> str:
 
 def kind_of(facts: Facts) -> str:
     """What made a run fail, in brackets; empty where nobody knows."""
-    return _KINDS.get(str(facts.get("kind")), "")
+    return KINDS.get(str(facts.get("kind")), "")
 
 
 def _run(facts: Facts) -> str:
     run, state = facts.get("run_id", ""), facts.get("state", "unknown")
-    said = f"Run {run} is {state}"
+    said = f"Run {run} is {state}{_doing(facts)}"
     if facts.get("step"):
         said += f", step {facts['step']} of {facts.get('steps', '?')}"
     if isinstance(facts.get("loss"), int | float):
@@ -37,18 +52,25 @@ def _run(facts: Facts) -> str:
         said += f", about {duration(facts['eta_s'])} left"
     if facts.get("spent") not in (None, "", "0.00"):
         said += f", {facts['spent']} {facts.get('currency', 'USD')} so far"
-    return f"{said}. {score_words(facts)}".strip()
+    return f"{said}. {score_words(facts)}{OLD_JOB if facts.get('past_expiry') else ''}".strip()
+
+
+def _doing(facts: Facts) -> str:
+    """The phase of a run in Azure, in brackets, and what Azure is waiting for; empty for all others."""
+    known = _PHASES.get(str(facts.get("phase"))) if facts.get("cloud") and facts.get("state") in ("queued", "running") else None
+    waits = str(facts.get("waiting") or "")
+    return f" ({waits or known})" if known else ""
 
 
 def _runs(facts: Facts) -> str:
     states = facts.get("by_state") or {}
-    count = facts.get("orphans")
-    strays = f" In Azure {count} that nobody knows of may cost money; the result shows what can be done." if count else ""
     if not facts.get("total"):
-        return strays.strip() or "There are no runs yet. Say for example: Fine-tune the bundled model on samples/helpdesk.jsonl"
+        return "No such run was found. Say for example: Fine-tune the bundled model on samples/helpdesk.jsonl"
     listed = [f"{each.get('run_id')} ({each.get('state')})" for each in facts.get("runs") or []][:5]
     counted = ", ".join(f"{number} {state}" for state, number in states.items())
-    return f"{facts['total']} runs: {counted}. Newest: {', '.join(listed)}.{strays}"
+    old = facts.get("past_expiry") or 0
+    offer = f" Jobs in Azure past their expiry: {old}. Say “delete the expired jobs” to clear up." if old else ""
+    return f"{facts['total']} run{'' if facts['total'] == 1 else 's'}: {counted}. Newest: {', '.join(listed)}.{offer}"
 
 
 def _logs(facts: Facts) -> str:

@@ -12,7 +12,7 @@ _PATH = re.compile(r"(?<![\w/~.-])(~?/[\w.@+-]+(?:/[\w.@+-]+)+)")
 _SAMPLE = re.compile(
     r"\bhelp ?desk (?:data|sample|samples|dataset|examples|rows|file)\b|\b(?:the )?sample (?:data|dataset|file)\b", re.IGNORECASE
 )
-_RUN = re.compile(r"\b(?=[0-9a-z]*\d)(?=[0-9a-z]*[a-z])([0-9a-hjkmnp-tv-z]{10})\b")
+RUN = re.compile(r"\b(?=[0-9a-z]*\d)(?=[0-9a-z]*[a-z])([0-9a-hjkmnp-tv-z]{10})\b")
 _NAMED_MODEL = re.compile(
     r"\b([A-Za-z][\w.-]*/[A-Za-z][\w.-]*)(?![\w/])|\b((?:smollm|qwen|phi|llama|gemma|mistral|tinyllama|falcon|pythia|granite|olmo)[\w.-]*)\b",
     re.IGNORECASE,
@@ -71,26 +71,6 @@ _STATUS = (
 _WORDS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "ten": "10", "zwei": "2", "drei": "3", "fünf": "5"}
 _COUNTED = re.compile(rf"\b({'|'.join(_WORDS)})(?= (?:epoch|step|row|line|example|zeile|beispiel|pass))", re.IGNORECASE)
 
-_TARGET = (
-    r"both(?: models| of them)?|beide(?: modelle)?|the (?:fine-?)?(?:tuned|trained|new|untuned|base|original|bundled)(?: (?:model|one))?|"
-    r"(?:fine-?)?tuned|base|bundled|my (?:tuned )?model|the model|the (?:last )?run|(?:run )?[0-9a-hjkmnp-tv-z]{10}|it|"
-    r"das (?:trainierte )?modell"
-)
-_ASK = re.compile(
-    rf"^(?:please |now |then |ok,? |bitte )*(?P<verb>ask|prompt|query|let|frage?)\s+(?P<target>{_TARGET})(?P<rest>(?:\s*[:,-]|\s).*)?$",
-    re.IGNORECASE | re.DOTALL,
-)
-_QUOTED = re.compile(r"[\"“„]([^\"“”„]{1,8000})[\"”“]")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question for a model: whom, and what."""
-
-    target: str
-    """tuned, base, both, or a run's id."""
-    prompt: str
-
 
 @dataclass(frozen=True, slots=True)
 class Slots:
@@ -143,7 +123,7 @@ def read_slots(text: str) -> Slots:
         dataset=dataset,
         path=dataset or outside,
         model=own[1] if own else _model(bare),
-        runs=tuple(dict.fromkeys(_RUN.findall(bare))),
+        runs=tuple(dict.fromkeys(RUN.findall(bare))),
         settings=settings,
         format=_format(low),
         lines=_whole(_LINES, bare),
@@ -153,51 +133,6 @@ def read_slots(text: str) -> Slots:
         task=next((name for name, pattern in _TASKS.items() if re.search(pattern, low)), None),
         status=next((name for name, pattern in _STATUS if re.search(pattern, low)), None),
     )
-
-
-def read_question(text: str) -> Question | None:
-    """A request that says outright that a model is to be asked; None for all others."""
-    found = _ASK.match(text.strip())
-    if found is None:
-        return None
-    target, rest = found["target"].lower(), (found["rest"] or "").strip()
-    if found["verb"].lower() == "let":
-        rest, count = re.subn(r"^(?:answer|reply|respond)\b", "", rest, flags=re.IGNORECASE)
-        if not count:
-            return None
-    return Question(_whom(target), _prompt(rest))
-
-
-def find_prompt(text: str) -> Question:
-    """Whom and what to ask, in a request that is known to be one; the prompt is empty where none is found."""
-    if direct := read_question(text):
-        return direct
-    low = text.lower()
-    quoted = _QUOTED.search(text)
-    rest = quoted.group(1) if quoted else text.partition(":")[2].strip()
-    if re.search(r"\bboth\b|\bside by side\b|\bcompare\b|base and tuned", low):
-        whom = "both"
-    elif run := _RUN.search(low):
-        whom = run.group(1)
-    else:
-        whom = "base" if re.search(r"\b(?:base|untuned|original|bundled)\b", low.partition(":")[0]) else "tuned"
-    return Question(whom, _prompt(rest))
-
-
-def _whom(target: str) -> str:
-    if target.startswith(("both", "beide")):
-        return "both"
-    if re.search(r"untuned|base|original|bundled", target):
-        return "base"
-    found = _RUN.search(target)
-    return found.group(1) if found else "tuned"
-
-
-def _prompt(rest: str) -> str:
-    rest = re.sub(r"^[\s:,-]+", "", rest).strip()
-    if re.fullmatch(r"(?:(?:a|one|some|another|the same|my|this|eine) )?(?:questions?|things?|something|frage)[.?!]*", rest, re.IGNORECASE):
-        return ""
-    return rest[1:-1].strip() if len(rest) > 1 and rest[0] in "\"“„'" and rest[-1] in "\"”“'" else rest
 
 
 def _model(text: str) -> str | None:

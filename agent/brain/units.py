@@ -1,5 +1,6 @@
-"""Amounts as the command assistant says them: memory and time."""
+"""Amounts as the command assistant says them: memory, time and money."""
 
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Any
 
 
@@ -20,3 +21,19 @@ def duration(seconds: Any) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def cents(value: Any) -> str:
+    """A decimal text to the cent; the rest of a cent is left out, and less than one is said so."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return "?"
+    if 0 < amount < Decimal("0.01"):
+        return "less than 0.01"
+    return str(amount.quantize(Decimal("0.01"), rounding=ROUND_DOWN))
+
+
+def moment(value: Any) -> str:
+    """An ISO time in UTC to the minute."""
+    return f"{str(value)[:16].replace('T', ' ')} UTC"

@@ -6,10 +6,10 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 
-from agent.brain.cloud_words import CLOUD_WORDS, say_places, say_spent
+from agent.brain.cloud_words import CLOUD_WORDS, say_blocked, say_places, say_spent
 from agent.brain.deployments import DEPLOYMENT_WORDS, say_deployment_notice
-from agent.brain.run_words import RUN_WORDS, kind_of, score_words
-from agent.brain.units import duration, gib, span
+from agent.brain.run_words import ELSEWHERE, RUN_WORDS, kind_of, score_words
+from agent.brain.units import cents, duration, gib, span
 
 Facts = Mapping[str, Any]
 
@@ -31,6 +31,7 @@ def went_well(message: ToolMessage) -> bool:
         and facts.get("status") == "done"
         and facts.get("ok", True) is not False
         and facts.get("fits", True) is not False
+        and facts.get("can_start", True) is not False
     )
 
 
@@ -66,9 +67,11 @@ def say_notice(notice: Facts) -> str:
             scores = score_words(facts)
             return f"Run {run} is finished. {scores}You can now say: “ask both: …”, “evaluate the tuned model” or “export the model”."
         case "run", "failed":
-            return f"Run {run} failed{kind_of(facts)}. Say “show the log” for its last lines, or “resume the run”."
+            other = " Another GPU or region may be free: “what would it cost on azure?”" if facts.get("kind") in ELSEWHERE else ""
+            return f"Run {run} failed{kind_of(facts)}. Say “show the log” for its last lines, or “resume the run”.{other}"
         case "run", "cancelled":
-            return f"Run {run} was stopped at step {facts.get('step') or 0}. Its checkpoints are kept; say “resume the run” to go on."
+            at = f"at step {facts.get('step') or 0}{kind_of(facts)}"
+            return f"Run {run} was stopped {at}. Its checkpoints are kept; say “resume the run” to go on."
         case "run", "interrupted":
             return f"Run {run} was interrupted. Say “resume the run” to go on from its last checkpoint."
         case "sweep", _:
@@ -125,7 +128,7 @@ def _estimated(facts: Facts) -> str:
     return (
         f"It fits: about {gib(memory.get('likely_bytes'))} of memory and {span(time.get('low_s'), time.get('high_s'))} "
         f"(likely {duration(time.get('likely_s'))}), {facts.get('steps', '?')} steps, "
-        f"cost {cost.get('likely', '0.00')} {cost.get('currency', 'USD')}.{say_places(facts)}"
+        f"cost {cost.get('likely', '0.00')} {cost.get('currency', 'USD')}.{say_places(facts)}{say_blocked(facts)}"
     )
 
 
@@ -163,9 +166,11 @@ def _spent(facts: Facts) -> str:
         return "Nothing has been spent, and nothing is reserved."
     currency, whose = facts.get("currency", "USD"), "everybody" if facts.get("whose") == "everybody" else "you"
     since = f" since {str(facts['since'])[:10]}" if facts.get("since") else ""
-    left = [f"{each.get('left')} {currency} of {each.get('name')}" for each in facts.get("budgets") or [] if each.get("left") is not None]
-    said = f"Spent by {whose}{since}: {facts.get('settled', '?')} {currency}. Reserved for what still runs: {facts.get('reserved', '?')}"
-    return f"{said} {currency}.{say_spent(facts)}{' Left: ' + ', '.join(left) + '.' if left else ''}"
+    known = [each for each in facts.get("budgets") or [] if each.get("left") is not None]
+    left = [f"{cents(each['left'])} {currency} of {each.get('name')}" for each in known]
+    said = f"Spent by {whose}{since}: {cents(facts.get('settled'))} {currency}."
+    reserved = f"Reserved for what still runs: {cents(facts.get('reserved'))} {currency}."
+    return f"{said} {reserved}{say_spent(facts)}{' Left: ' + ', '.join(left) + '.' if left else ''}"
 
 
 def _explained(facts: Facts) -> str:

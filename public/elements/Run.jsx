@@ -33,7 +33,7 @@ function useKept(kept, name, first) {
   return [value, set];
 }
 
-function Log({ log, address, kept }) {
+function Log({ log, address, kept, empty }) {
   const pane = useRef(null);
   const [open, setOpen] = useKept(kept, 'open', false);
   const [follow, setFollow] = useKept(kept, 'follow', true);
@@ -46,7 +46,7 @@ function Log({ log, address, kept }) {
   return (
     <details className="lu-fold" data-testid="run-log-fold" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Log</summary>
-      <pre className="lu-log" ref={pane} onScroll={scrolled} data-testid="run-log" tabIndex={0}>{shown.length ? shown.join('\n') : 'Nothing was written yet.'}</pre>
+      <pre className="lu-log" ref={pane} onScroll={scrolled} data-testid="run-log" tabIndex={0}>{shown.length ? shown.join('\n') : empty}</pre>
       <p className="lu-small lu-soft lu-log-foot">
         {log.skipped ? <span>{gib(log.skipped)} were passed over. </span> : null}
         {!follow ? <button type="button" className="lu-link" data-testid="run-log-follow" onClick={() => setFollow(true)}>Follow again</button> : null}
@@ -166,7 +166,7 @@ export default function Run() {
         </>
       ) : null}
       {view.progress && going ? <p className="lu-say lu-soft" data-testid="run-progress">{view.progress}</p> : null}
-      {cloud.image ? <p className="lu-small lu-soft" data-testid="run-image">{[cloud.region, cloud.profile, cloud.image.replace(/^(.*@sha256:.{12}).*$/, '$1…')].filter(Boolean).join(' · ')}</p> : null}
+      {cloud.image ? <p className="lu-small lu-soft" style={{ overflowWrap: 'anywhere' }} data-testid="run-image">{[cloud.region, cloud.profile, cloud.image.replace(/^(.*@sha256:.{12}).*$/, '$1…')].filter(Boolean).join(' · ')}</p> : null}
       {paid ? (view.warnings || []).map((words) => <p key={words} className="lu-say lu-bad" data-testid="run-warning">{words}</p>) : null}
       {view.reason ? <p className={'lu-say' + (tone === 'lu-bad' ? ' lu-bad' : '')} data-testid="run-reason">{view.reason}</p> : null}
       {rows.length ? (
@@ -182,7 +182,7 @@ export default function Run() {
           </tbody>
         </table>
       ) : null}
-      {log.lines.length || log.bar || going ? <Log log={log} address={props.log} kept={kept} /> : null}
+      {log.lines.length || log.bar || going ? <Log log={log} address={props.log} kept={kept} empty={'Nothing was written yet.' + (paid ? ' Say “show the log” for what Azure has heard of its container.' : '')} /> : null}
       {words ? <p className="lu-say" data-testid="run-words">{words}</p> : null}
       <div className="lu-foot">
         {going ? <Button data-testid="stop-run" variant="outline" size="sm" disabled={busy} onClick={() => press('stop_run')}>Stop</Button> : null}

@@ -9,12 +9,13 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 
 from agent.brain.cloud_words import CLOUD_WORDS
+from agent.brain.deployments import DEPLOYMENT_WORDS
 from agent.brain.embedded import EmbeddedBrain
 from agent.brain.intents import INTENTS
 from agent.brain.moves import Do
 
 FILE = Path(__file__).parent / "requests.toml"
-KNOWN = (*(name for name in INTENTS if name != "compare_runs"), "withdraw_proposal", *CLOUD_WORDS, "deploy_inference", "stop_deployment")
+KNOWN = (*(name for name in INTENTS if name != "compare_runs"), "withdraw_proposal", *CLOUD_WORDS, *DEPLOYMENT_WORDS)
 TOOLS = [{"function": {"name": name}} for name in KNOWN]
 
 

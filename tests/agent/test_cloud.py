@@ -18,6 +18,7 @@ from tests.agent.test_embedded import WAITING, Talk
 DATA = "samples/helpdesk.jsonl"
 TUNE = {"model": "bundled", "dataset": DATA}
 EXECUTION = "luthier-run-4k2j8m9qxz-ab12c3d"
+STRAY = {"name": "luthier-run-4k2j8m9qxz", "kind": "job", "region": "westus3", "running": True, "execution": EXECUTION, "spent": "1.24"}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,8 @@ LOOKS: list[tuple[str, str, Mapping[str, Any]]] = [
     ("what is in the cloud?", "prepare_cloud", {"dry_run": True}),
     ("is the cloud prepared?", "prepare_cloud", {"dry_run": True}),
     ("which azure account am i signed in with?", "prepare_cloud", {"dry_run": True}),
-    ("show the orphans", "list_runs", {}),
-    ("find orphaned cloud jobs", "list_runs", {}),
+    ("show the orphans", "list_orphans", {}),
+    ("find orphaned cloud jobs", "list_orphans", {}),
     ("what has azure cost?", "spend_report", {}),
     ("was hat azure gekostet?", "spend_report", {}),
     ("how much have i spent on azure", "spend_report", {}),
@@ -153,8 +154,9 @@ def planned(brain: EmbeddedBrain, text: str) -> Talk:
 def test_a_teardown_needs_the_name_of_its_group_typed(brain: EmbeddedBrain, text: str) -> None:
     talk = Talk(brain)
     assert talk.say(text) == Do("teardown_cloud")
-    asked = talk.result("failed", kind="confirm", reason="9 resources would be deleted for good.", remedy="Type the group's name to go on.")
-    assert isinstance(asked, Say) and "9 resources" in asked.text and "Type its name here" in asked.text
+    asked = talk.result(
+        "failed", error_kind="confirm", reason="9 resources would be deleted for good.", remedy="Type the group's name to go on.")
+    assert isinstance(asked, Say) and "9 resources" in asked.text and "Type the group's name here" in asked.text
     assert talk.say("luthier-a1b2c3d4") == Do("teardown_cloud", {"resource_group": "luthier-a1b2c3d4", "confirm": "luthier-a1b2c3d4"})
 
 
@@ -162,7 +164,7 @@ def test_a_teardown_needs_the_name_of_its_group_typed(brain: EmbeddedBrain, text
 def test_no_other_word_is_taken_for_the_name_of_a_group(brain: EmbeddedBrain, answer: str) -> None:
     talk = Talk(brain)
     talk.say("tear down the cloud")
-    talk.result("failed", kind="confirm", reason="9 resources would be deleted for good.", remedy="Type the group's name.")
+    talk.result("failed", error_kind="confirm", reason="9 resources would be deleted for good.", remedy="Type the group's name.")
     move = talk.say(answer)
     assert not (isinstance(move, Do) and move.tool == "teardown_cloud")
 
@@ -224,15 +226,24 @@ PLACES = [
     ("tool", "facts", "words"),
     [
         ("estimate_cost", {"fits": True, "places": PLACES},
-         ["(1) T4 in eastus: 1.560 USD an hour, likely 0.42, at most 3.10", "(2) A100 in westus3", "no quota", "prepare the cloud"]),
+         ["(1) T4 in eastus: 1.560 USD an hour, likely 0.42, at most 3.10", "(2) A100 in westus3", "no quota",
+          "prepare the cloud in eastus"]),
+        ("estimate_cost", {"fits": True, "can_start": False, "places": PLACES[1:], "reason": "it fits, but there is no quota",
+                           "remedies": ["Ask for quota at https://portal.azure.com."]},
+         ["no quota", "Nothing can start there yet: it fits, but there is no quota. Ask for quota at https://portal.azure.com."]),
         ("prepare_cloud", {"state": "listed", "region": "eastus", "resources": 12, "missing": 9},
          ["make or change 9 of 12", "Nothing was made"]),
         ("prepare_cloud", {"state": "listed", "region": "eastus", "resources": 12, "missing": 0}, ["all 12 resources are there"]),
         ("prepare_cloud", {"state": "ready", "region": "eastus"}, ["eastus is prepared", "run it on azure"]),
         ("start_finetune", {"run_id": "4k2j8m9qxz", "cloud": True}, ["on its way to Azure", "stop rules"]),
         ("run_status", {"run_id": "r", "state": "running", "spent": "0.42"}, ["0.42 USD so far"]),
-        ("fetch_results", {"run_id": "r", "files": 12, "verified": True}, ["12 files of run r", "each verified"]),
-        ("fetch_results", {"run_id": "r", "files": 12, "verified": False}, ["not all could be verified"]),
+        ("run_status", {"run_id": "r", "state": "queued", "cloud": True, "phase": "uploading"}, ["is queued (its files are uploaded)"]),
+        ("run_status", {"run_id": "r", "state": "queued", "cloud": True, "phase": "starting", "waiting": "waiting for a GPU"},
+         ["Run r is queued (waiting for a GPU)"]),
+        ("run_status", {"run_id": "r", "state": "finished", "cloud": True, "past_expiry": True}, ["“delete the expired jobs”"]),
+        ("list_runs", {"total": 3, "by_state": {"finished": 3}, "past_expiry": 2}, ["past their expiry: 2. Say “delete the expired jobs”"]),
+        ("fetch_results", {"run_id": "r", "count": 12, "verified": True}, ["12 files of run r", "each verified"]),
+        ("fetch_results", {"run_id": "r", "count": 12, "verified": False}, ["not all could be verified"]),
         ("adopt_run", {"run_id": "r"}, ["is now run r"]),
         ("teardown_cloud", {"state": "gone", "deleted": 9, "left_of_ours": 0, "group_deleted": True},
          ["9 resources are gone", "nothing of ours", "group is deleted"]),
@@ -240,8 +251,14 @@ PLACES = [
         ("teardown_cloud", {"state": "incomplete", "deleted": 7, "failed": 1}, ["1 could not be deleted", "again"]),
         ("teardown_cloud", {"state": "cleared", "deleted": 1}, ["1 resource is deleted."]),
         ("stop_orphan", {"name": "luthier-run-4k2j8m9qxz", "state": "stopping"},
-         ["luthier-run-4k2j8m9qxz is stopping", "delete the orphans"]),
-        ("list_runs", {"total": 0, "orphans": 2}, ["In Azure 2 that nobody knows of"]),
+         ["luthier-run-4k2j8m9qxz is stopping", "delete the orphan luthier-run-4k2j8m9qxz"]),
+        ("list_orphans", {"orphans": [], "total": 0, "expired": 0}, ["stands in its book"]),
+        ("list_orphans", {"orphans": [], "total": 0, "expired": 2}, ["2 jobs or apps", "say “delete the expired jobs”"]),
+        ("list_orphans", {"orphans": [STRAY, {**STRAY, "name": "luthier-app-5k2j8m9qxz", "kind": "app", "execution": "", "spent": None}],
+                          "total": 3, "expired": 0},
+         ["3 in Azure bear", "none is touched by itself", "the job luthier-run-4k2j8m9qxz in westus3 runs, 1.24 USD so far",
+          f"“adopt {EXECUTION}” or “stop the orphan luthier-run-4k2j8m9qxz” or “delete the orphan luthier-run-4k2j8m9qxz”",
+          "an unknown amount so far: say “stop the orphan luthier-app-5k2j8m9qxz”", "1 more"]),
         ("deploy_inference", {"deployment_id": "d", "state": "starting", "where": "Azure, T4 in eastus"},
          ["on its way to Azure, T4 in eastus"]),
         ("deploy_inference", {"deployment_id": "d", "state": "running", "where": "Azure, T4 in eastus", "url": "https://x", "tuned": True},
@@ -263,16 +280,16 @@ def test_results_are_said_in_words(tool: str, facts: Mapping[str, Any], words: l
 def test_a_failure_of_the_cloud_offers_what_helps(brain: EmbeddedBrain, kind: str, label: str) -> None:
     talk = Talk(brain)
     talk.say(f"train with {DATA} on azure")
-    move = talk.result("failed", kind=kind, reason="It has not been prepared.", remedy="Say: prepare the cloud.")
+    move = talk.result("failed", error_kind=kind, reason="It has not been prepared.", remedy="Say: prepare the cloud.")
     assert isinstance(move, Say) and label in [each[0] for each in move.choices] and "prepare the cloud" in move.text
 
 
 @pytest.mark.parametrize("kind", ["not_prepared", "signin", "not_installed", "quota", "price"])
 def test_every_button_after_a_failure_is_understood(brain: EmbeddedBrain, kind: str) -> None:
-    for label, sentence in choices_after({"status": "failed", "kind": kind}):
+    for label, sentence in choices_after({"status": "failed", "error_kind": kind}):
         move = Talk(brain).say(f"{sentence}")
         assert isinstance(move, Do) or "I am not sure" not in move.text, label
 
 
 def test_other_failures_offer_nothing() -> None:
-    assert choices_after({"status": "failed", "kind": "oom"}) == () == choices_after({"status": "done", "kind": "quota"})
+    assert choices_after({"status": "failed", "error_kind": "oom"}) == () == choices_after({"status": "done", "error_kind": "quota"})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from agent.brain.deployments import DEPLOYMENT_WORDS, guarded, read_deploying, say_deployment_notice
+from agent.brain.deployments import DEPLOYMENT_WORDS, read_deploying, say_deployment_notice
 from agent.brain.embedded import EmbeddedBrain
 from agent.brain.moves import Do, Say
 from agent.brain.slots import read_slots
@@ -33,7 +33,13 @@ def reads(text: str) -> Do | None:
         ("stop serving", "stop_deployment", {}), ("undeploy it", "stop_deployment", {}),
         ("stop deployment 4k2j8m9qxz", "stop_deployment", {"deployment_id": "4k2j8m9qxz"}),
         ("delete the deployment", "stop_deployment", {"delete": True}), ("redeploy", "redeploy", {}),
-        ("redeploy with run 4k2j8m9qxz", "redeploy", {"run_id": "4k2j8m9qxz"}), ("restart the deployment", "redeploy", {}),
+        ("redeploy with run 4k2j8m9qxz", "redeploy", {"run_id": "4k2j8m9qxz"}), ("start the endpoint again", "redeploy", {}),
+        ("redeploy 4k2j8m9qxz with run 5k2j8m9qxz", "redeploy", {"deployment_id": "4k2j8m9qxz", "run_id": "5k2j8m9qxz"}),
+        ("redeploy the deployment 4k2j8m9qxz for 8 hours", "redeploy", {"deployment_id": "4k2j8m9qxz", "max_hours": 8}),
+        ("what does the endpoint cost?", "list_deployments", {}), ("who may call my endpoint", "list_deployments", {}),
+        ("is the endpoint up?", "list_deployments", {}), ("when does the endpoint end", "list_deployments", {}),
+        ("stoppe das deployment", "stop_deployment", {}), ("lösche den endpunkt", "stop_deployment", {"delete": True}),
+        ("open an endpoint on azure", "deploy_inference", {"provider": "azure"}),
     ],
 )
 def test_words_ask_for_one_call(text: str, tool: str, args: Mapping[str, Any]) -> None:
@@ -52,13 +58,6 @@ def test_words_ask_for_one_call(text: str, tool: str, args: Mapping[str, Any]) -
 )
 def test_other_places_doubts_and_other_requests_are_not_taken(text: str) -> None:
     assert reads(text) is None
-
-
-@pytest.mark.parametrize(
-    ("tool", "kept"), [("list_deployments", True), ("deploy_inference", False), ("stop_deployment", False), ("redeploy", False)])
-def test_while_only_looking_nothing_is_deployed_or_stopped(tool: str, kept: bool) -> None:
-    move, refusal = Do(tool), Say("only looking")
-    assert guarded(move, True, refusal) == (move if kept else refusal) and guarded(move, False, refusal) == move
 
 
 TOOLS = [{"function": {"name": name}} for name in
@@ -85,6 +84,7 @@ async def test_the_end_of_a_deployment_is_told_in_its_thread_once(home: Home) ->
 
 RUNNING = {"deployment_id": "4k2j8m9qxz", "state": "running", "url": "http://127.0.0.1:4/v1", "api_key_hint": "…abcd", "tuned": True,
            "precision": "int8", "expires_at": "2026-12-01T00:00:00Z", "model": "bundled"}
+PAID = {"spent": "0.42", "ceiling": "5.00", "per_hour": "0.560 USD an hour", "allow_ips": ["203.0.113.7/32"]}
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,12 @@ RUNNING = {"deployment_id": "4k2j8m9qxz", "state": "running", "url": "http://127
         ("deploy_inference", RUNNING | {"state": "starting"}, ["is starting"]),
         ("list_deployments", {"deployments": []}, ["Nothing is deployed"]),
         ("list_deployments", {"deployments": [RUNNING], "orphans": 2},
-         ["1 deployment: 4k2j8m9qxz is running at", "2 that nobody knows of are there"]),
+         ["1 deployment: 4k2j8m9qxz is running at", "2 that nobody knows of are there", "show the orphans"]),
+        ("list_deployments", {"deployments": [RUNNING | PAID]},
+         ["0.42 USD so far of at most 5.00", "0.560 USD an hour while it is awake", "for 203.0.113.7/32", "until 2026-12-01 00:00 UTC"]),
         ("stop_deployment", {"deployment_id": "4k2j8m9qxz", "state": "stopped"}, ["4k2j8m9qxz is stopped"]),
     ],
-    ids=["deployed", "untuned", "starting", "none", "one and strays", "stopped"],
+    ids=["deployed", "untuned", "starting", "none", "one and strays", "one that is paid for", "stopped"],
 )
 def test_results_are_said_in_words(tool: str, facts: Mapping[str, Any], words: list[str]) -> None:
     said = DEPLOYMENT_WORDS[tool](facts)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from agent.brain.slots import Question, find_prompt, read_question, read_slots
+from agent.brain.questions import Question, find_prompt, read_question
+from agent.brain.slots import read_slots
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     "spend_report": [{}],
     "fetch_results": [{"run_id": RUN}],
     "adopt_run": [{"execution": "luthier-run-4k2j8m9qxz-ab12c3d"}],
-    "stop_orphan": [{"name": "luthier-run-4k2j8m9qxz"}],
+    "stop_orphan": [{"name": "luthier-run-4k2j8m9qxz"}], "list_orphans": [{}],
     "teardown_cloud": [{}],
     "test_policy": [{}],
     "explain_policy": [{"tool": "look"}],

@@ -62,6 +62,7 @@ class Arm:
                         self.world.violations.append(f"{call.method} {call.path}: {problem}")
                         raise Refused(400, "InvalidRequestContent", f"The request content is invalid: {problem}")
                     with self.world.lock:
+                        arm_operations.go_on(self.world)
                         return route.handler(self.world, call)
             raise Refused(404, "NoRegisteredProviderFound", f"The stand-in has nothing at {call.method} {call.path}.")
         except Refused as error:

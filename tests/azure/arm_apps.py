@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.azure.arm_calls import Call, Refused, Reply, Route, found, group_path, need_group, need_provider, rid_of, route
 from tests.azure.arm_executions import auth_token
-from tests.azure.arm_jobs import check_name, keep, list_secrets
+from tests.azure.arm_jobs import check_name, keep, list_secrets, merged
 from tests.azure.arm_operations import begin, read, remove, set_state
 from tests.azure.arm_replicas import AppSide, Revision
 from tests.azure.world import World
@@ -30,12 +30,7 @@ def put_app(world: World, call: Call) -> Reply:
 def patch_app(world: World, call: Call) -> Reply:
     """Change parts: 202 and a Location."""
     rid = rid_of(call, KIND, call.ids["app"])
-    kept = found(world, rid)
-    merged = copy.deepcopy({**kept, "tags": call.body.get("tags", kept["tags"])})
-    sent = copy.deepcopy(call.body.get("properties") or {})
-    merged["properties"]["configuration"].update(sent.get("configuration") or {})
-    merged["properties"]["template"].update(sent.get("template") or {})
-    _keep(world, rid, call.ids["app"], merged)
+    _keep(world, rid, call.ids["app"], merged(found(world, rid), call.body))
     return begin(world, call, "app", rid, style="location", done=_ready(world, rid), failed=set_state(world, rid, "Failed"),
                  body=lambda: world.resources.get(rid.lower()))
 

@@ -28,14 +28,17 @@ def put_job(world: World, call: Call) -> Reply:
 def patch_job(world: World, call: Call) -> Reply:
     """Change parts: 202 and a Location."""
     rid = rid_of(call, KIND, call.ids["job"])
-    kept = found(world, rid)
-    merged = copy.deepcopy({**kept, "tags": call.body.get("tags", kept["tags"])})
-    sent = copy.deepcopy(call.body.get("properties") or {})
-    merged["properties"]["configuration"].update(sent.get("configuration") or {})
-    merged["properties"]["template"].update(sent.get("template") or {})
-    keep(world, rid, call.ids["job"], KIND, merged)
+    keep(world, rid, call.ids["job"], KIND, merged(found(world, rid), call.body))
     return begin(world, call, "job", rid, style="location", done=set_state(world, rid, "Succeeded"), failed=set_state(world, rid, "Failed"),
                  body=lambda: world.resources.get(rid.lower()))
+
+
+def merged(kept: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+    """A job or an app with the parts of a change in place of its own."""
+    made = copy.deepcopy({**kept, "tags": sent.get("tags", kept["tags"])})
+    for part in ("configuration", "template"):
+        made["properties"][part].update(copy.deepcopy((sent.get("properties") or {}).get(part) or {}))
+    return made
 
 
 def delete_job(world: World, call: Call) -> Reply:

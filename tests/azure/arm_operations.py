@@ -1,5 +1,6 @@
 """Long-running operations of the stand-in, in both ways that ARM tells of them."""
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from tests.azure.arm_calls import Call, Refused, Reply, Route, found, route
 from tests.azure.faults import Fault
 from tests.azure.world import World
 
+LEFT_S = 1.0
+"""An operation that nobody has polled for so many seconds goes on by itself, as it does in Azure."""
 FAILING = frozenset({Fault.OPERATION_FAILED, Fault.OPERATION_CANCELED, Fault.RESOURCE_FAILED, Fault.OPERATION_STUCK, Fault.POLL_404})
 
 
@@ -27,6 +30,13 @@ class Operation:
     message: str = "It did not work."
     finished: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    polled_at: float = field(default_factory=time.monotonic)
+
+    def finish(self) -> None:
+        """It is over."""
+        if not self.finished:
+            self.finished = True
+            self.done()
 
 
 def register(world: World, operation: Operation, base: str, kind: str = "operationResults") -> str:
@@ -60,15 +70,13 @@ def poll(world: World, call: Call) -> Reply:
     operation: Operation | None = world.operations.get(call.ids["op"])
     if operation is None or operation.fault is Fault.POLL_404:
         raise Refused(404, "OperationNotFound", "The operation was not found.")
-    key = call.ids["op"]
-    if operation.polls > 0 or operation.fault is Fault.OPERATION_STUCK:
+    key, operation.polled_at = call.ids["op"], time.monotonic()
+    if not operation.finished and (operation.polls > 0 or operation.fault is Fault.OPERATION_STUCK):
         operation.polls -= 1
         if operation.style == "location":
             return Reply(202, None, {"location": f"{call.base}{call.path}?{_query(call)}", **operation.headers})
         return Reply(200, _status(call, key, "InProgress"), operation.headers)
-    if not operation.finished:
-        operation.finished = True
-        operation.done()
+    operation.finish()
     if operation.style == "location":
         if operation.fault is Fault.OPERATION_FAILED:
             raise Refused(500, operation.code, operation.message)
@@ -81,6 +89,13 @@ def poll(world: World, call: Call) -> Reply:
             return Reply(200, _status(call, key, "Canceled"))
         case _:
             return Reply(200, _status(call, key, "Succeeded"))
+
+
+def go_on(world: World) -> None:
+    """End what would have ended by now although whoever began it is gone."""
+    for each in list(world.operations.values()):
+        if each.fault is None and time.monotonic() - each.polled_at > LEFT_S:
+            each.finish()
 
 
 def set_state(world: World, rid: str, state: str) -> Callable[[], None]:

@@ -67,6 +67,8 @@ class AppSide:
             old = Revision(name, template, self.world.now())
             self.revisions.append(old)
         old.active = True
+        if name in self.world.broken_revisions:
+            old.failed = "the startup probe failed"
         if single:
             for each in self.revisions:
                 if each is not old:

@@ -52,7 +52,8 @@ def list_keys(world: World, call: Call) -> Reply:
     account = found(world, rid)
     if account["properties"].get("allowSharedKeyAccess") is False:
         raise Refused(403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this storage account.")
-    return Reply(200, {"keys": [{"keyName": f"key{n}", "value": key, "permissions": "FULL"}
+    made = account["properties"].get("keyCreationTime") or {}
+    return Reply(200, {"keys": [{"keyName": f"key{n}", "value": key, "permissions": "FULL", "creationTime": made.get(f"key{n}")}
                                 for n, key in enumerate(world.hidden[rid.lower()], 1)]})
 
 

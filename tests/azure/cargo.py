@@ -10,7 +10,7 @@ from tools.azure.files import open_share
 from tools.engine.checkpoints import Checkpoints
 from tools.engine.manifest import write_manifest
 from tools.engine.spec import TrainSpec
-from tools.runs.container import upload
+from tools.runs.container import engine_package, upload
 
 RUN = "0123456789"
 KEY = "5a" * 32
@@ -46,9 +46,9 @@ class Scene:
         """The run's folder on the share."""
         return self.cloud.share_root / "runs" / RUN
 
-    def upload(self, say: Callable[[str, float | None], None] = quiet) -> None:
+    def upload(self, say: Callable[[str, float | None], None] = quiet, engine: str = "") -> None:
         """As the reconciler does it."""
-        upload(self.share, ROOT, self.spec, self.folder, say)
+        upload(self.share, ROOT, self.spec, self.folder, say, engine or engine_package(ROOT).digest)
 
     def ended(self, files: dict[str, bytes] | None = None, key: str = KEY) -> None:
         """What a finished run leaves on the share."""

@@ -1,9 +1,12 @@
 """A home whose Azure is the stand-in, with one region prepared and the gateway before its toolbox, for tests that deploy there."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from policies import ledger
 from policies.book import Book
@@ -11,12 +14,25 @@ from policies.gateway import Gateway
 from policies.people import People
 from policies.policy import Policy
 from tests.azure.arm_prepared import prepare
-from tests.azure.cloud import Cloud
+from tests.azure.cloud import Cloud, signed_out
 from tests.tools.fakes_deploy import Home
 from tools.azure.choice import AzureChoice
 from tools.toolbox import build_toolbox
 
 HERE = ["127.0.0.1"]
+
+
+@contextmanager
+def signed_in(folder: Path) -> Iterator[Cloud]:
+    """The stand-in for the tests of a whole file, signed in; a request body that breaks a schema fails them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in signed_out():
+            patch.delenv(name)
+        with Cloud(folder) as running:
+            for name, value in running.identity.items():
+                patch.setenv(name, value)
+            yield running
+        assert running.violations == []
 
 
 class CloudHome(Home):

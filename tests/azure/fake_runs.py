@@ -1,7 +1,7 @@
 """A cloud of a few lines with a clock of its own, for tests of the reconciler: it starts, loses answers, lags and ends runs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tools.runs.backend import Say
 from tools.runs.cloud_look import WAITS, Seen, Waits
 from tools.runs.cloud_project import Projection
 from tools.runs.cloud_reconcile import CloudReconciler
-from tools.runs.cloud_row import AT_WORK, CloudPlan, CloudRow, Phase
+from tools.runs.cloud_row import AT_WORK, CloudPlan, CloudRow, Memory, Phase, stamp
 from tools.runs.cloud_store import CloudStore
 from tools.runs.local import LocalRuns
 from tools.runs.store import NewRun, RunStore
@@ -24,6 +24,8 @@ T4 = Shape("Consumption-GPU-NC8as-T4", 8, 56, 1, "T4", 16)
 RUN, CALL = "0123456789", "call-1"
 PLAN = CloudPlan(T4, "0.0005", 3600, 2, 5_000_000, engine="e" * 64, image="h/n@sha256:1", place="Azure, westus3, T4")
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+NAME = f"luthier-run-{RUN}-0000000"
+"""The first execution."""
 
 
 @dataclass
@@ -175,10 +177,17 @@ class CloudHome:
         self.local = LocalRuns(self.places, lambda threads: {}, home_id=self.book.home_id())
         self.waits = waits
         self.reconciler = self.again()
-        self.runs.create(NewRun(RUN, "owner", "t1", CALL, "", "bundled", "samples/a.jsonl", "qlora", {}, None, plan.place))
-        self.store.create(CloudRow(RUN, plan.first, CALL, "westus3", plan, self.cloud.clock + timedelta(hours=72)))
-        (self.places.runs / RUN).mkdir(parents=True, exist_ok=True)
+        self.add(RUN, Phase.APPROVED, CALL)
         self.reconciler.ready(RUN)
+
+    def add(self, run_id: str, phase: Phase, call: str = "") -> None:
+        """A run as it is in a phase, with its folder."""
+        plan = self.plan
+        self.runs.create(NewRun(run_id, "owner", "t1", call or f"call-{run_id}", "", "bundled", "samples/a.jsonl", "qlora", {}, None,
+                                plan.place))
+        self.store.create(CloudRow(run_id, plan.first, call or f"call-{run_id}", "westus3", plan, self.cloud.clock + timedelta(hours=72),
+                                   phase))
+        (self.places.runs / run_id).mkdir(parents=True, exist_ok=True)
 
     def again(self) -> CloudReconciler:
         """A reconciler after a restart."""
@@ -268,3 +277,11 @@ def until_stopped(home: CloudHome, seconds: float = 10, most: int = 3000) -> str
         seen = system(home) or seen
         home.cloud.forward(seconds)
     raise AssertionError(home.story())
+
+
+def row_of(phase: Phase, **seen: object) -> CloudRow:
+    """A run whose execution began at START."""
+    memory = Memory(times={NAME: (stamp(START), "")}, live=(NAME,), **seen)  # type: ignore[arg-type]
+    plan = replace(PLAN, timeout_s=10**6, ceiling_micros=10**12)
+    return CloudRow(RUN, 1, CALL, "westus3", plan, START + timedelta(days=99), phase, execution=NAME, seen=memory, requested_at=START,
+                    started_at=START)

@@ -62,7 +62,7 @@ class Bills:
     """What was billed."""
 
     rows: list[tuple[date, str, str, Decimal]] = field(default_factory=list)
-    """Day, run (empty: no such tag), meter, amount."""
+    """Day, run (empty: no such tag) or `deployment:` and a deployment, meter, amount."""
     currency: str = "USD"
     page: int = 100
     queries: list[dict[str, Any]] = field(default_factory=list)
@@ -164,14 +164,19 @@ def query_costs(world: World, call: Call) -> Reply:
         raise Refused(400, "BadRequest", "The query is not one that the stand-in knows.")
     if dataset["aggregation"] != {"totalCost": {"name": "Cost", "function": "Sum"}}:
         raise Refused(400, "BadRequest", "The aggregation is not one that the stand-in knows.")
-    tagged = ("TagKey", "luthier-run") in groups
+    tag = next((name for kind, name in groups if kind == "TagKey"), "")
+
+    def tagged(of: str) -> list[str]:
+        kind, _, ident = of.rpartition(":")
+        return [tag, ident if f"luthier-{kind or 'run'}" == tag else ""] if tag else []
+
     first, last = date.fromisoformat(period["from"][:10]), date.fromisoformat(period["to"][:10])
-    rows = [[float(amount), int(f"{day:%Y%m%d}"), meter, *(["luthier-run", run] if tagged else []), state.currency]
+    rows = [[float(amount), int(f"{day:%Y%m%d}"), meter, *tagged(run), state.currency]
             for day, run, meter, amount in state.rows if first <= day <= last]
     skip = int(call.query.get("$skiptoken", 0))
     url = f"{call.base}{call.path}?api-version={call.query['api-version']}&$skiptoken={skip + state.page}"
     columns = [("Cost", "Number"), ("UsageDate", "Number"), ("Meter", "String"),
-               *([("TagKey", "String"), ("TagValue", "String")] if tagged else []), ("Currency", "String")]
+               *([("TagKey", "String"), ("TagValue", "String")] if tag else []), ("Currency", "String")]
     return Reply(body={
         "id": f"{call.path}/1", "name": "1", "type": "Microsoft.CostManagement/query",
         "properties": {"nextLink": url if skip + state.page < len(rows) else None,

@@ -15,8 +15,9 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import BaseAdapter
 
+from tools.azure.account import Account
 from tools.azure.choice import AzureChoice
-from tools.azure.client import Account, Azure
+from tools.azure.client import Azure
 from tools.azure.names import tags
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
@@ -70,6 +71,50 @@ class Tape(BaseAdapter):
         """Nothing is open."""
 
 
+class Remembering(Tape):
+    """For work as a whole, which looks more often, and in another order, than the program that was recorded.
+
+    What changes something moves forward in the recording. A look gets the next recorded answer to it that no change of the same thing
+    precedes; where there is none, what was last told of the thing; and 404 where the recording makes it only later.
+    """
+
+    def __init__(self, path: Path, given: Mapping[str, dict[str, Any]]) -> None:
+        """`given`: what is told of things that the recording never looks at, by path in lower case."""
+        super().__init__(path, tagged=True)
+        self._told, self._looked = dict(given), set[int]()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        """As above. AssertionError for what the recording neither has nor makes."""
+        if request.method != "GET":
+            return super().send(request, *args, **more)
+        path = urlsplit(str(request.url)).path
+        return self._answer(request, path, self._look(path.lower()))
+
+    def _answer(self, request: requests.PreparedRequest, path: str, told: dict[str, Any]) -> requests.Response:
+        text = told["body"]["string"] or ""
+        if text.startswith("{") and "id" in (body := json.loads(text)):
+            self._told[str(body["id"]).lower()] = body
+        return super()._answer(request, path, told)
+
+    def _look(self, path: str) -> dict[str, Any]:
+        for number in range(self._at, len(self._rows)):
+            asked = self._rows[number]["request"]
+            if urlsplit(asked["uri"]).path.lower() != path or number in self._looked:
+                continue
+            if asked["method"] == "GET":
+                self._looked.add(number)
+                return self._rows[number]["response"]
+            if path not in self._told:
+                return _said(404, {"error": {"code": "ResourceNotFound", "message": "It is not there."}})
+            break
+        assert path in self._told, f"nothing recorded tells of {path}; played: {self.played[-5:]}"
+        return _said(200, self._told[path])
+
+
+def _said(status: int, body: dict[str, Any]) -> dict[str, Any]:
+    return {"status": {"code": status}, "headers": {"content-type": ["application/json"]}, "body": {"string": json.dumps(body)}}
+
+
 class _Signed:
     def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         return AccessToken("recorded", int(time.time()) + 3600)
@@ -81,8 +126,18 @@ class Replayed(Azure):
     def __init__(self, tape: Tape) -> None:
         super().__init__(AzureChoice(subscription=SUBSCRIPTION, region="northcentralusstage"), WORKSPACE)
         self.tape = tape
+        self.named: Any = None
         self.poll_s = 0.001
         self._account = Account("user1@example.com", "t", SUBSCRIPTION, "Recorded")
+
+    def account(self, *, fresh: bool = False) -> Account:
+        """As recorded."""
+        assert self._account is not None
+        return self._account
+
+    def names(self, subscription: str, group: str) -> Any:
+        """Those of the recording, once a test has said them."""
+        return self.named or super().names(subscription, group)
 
     def credential(self) -> Any:
         """Nobody's."""

@@ -66,9 +66,10 @@ class FolderCargo:
     def __init__(self, share: Path) -> None:
         self._share = share
 
-    def upload(self, share: Any, root: Path, spec: Any, folder: Path, say: Callable[[str, float | None], None]) -> None:
+    def upload(self, share: Any, root: Path, spec: Any, folder: Path, say: Callable[[str, float | None], None],
+               engine: str) -> None:
         """Spec and data; the folders that a job mounts."""
-        for each in (f"engine/{ENGINE}", "models", f"runs/{spec.run_id}/data"):
+        for each in (f"engine/{engine}", "models", f"runs/{spec.run_id}/data"):
             (self._share / each).mkdir(parents=True, exist_ok=True)
         for each in ("train", "validation", "test"):
             shutil.copyfile(folder / "data" / f"{each}.jsonl", self._share / f"runs/{spec.run_id}/data/{each}.jsonl")
@@ -107,7 +108,7 @@ class RunHome:
         secret = self.secrets.get
         self.reconciler = CloudReconciler(self.store, Projection(self.runs, self.local), self.backend, waits=self.waits)
         prices = Prices(self.azure, self.home / "cache" / "prices.json")
-        self.start = CloudStart(self.azure, self.prepared, prices, self.runs, self.local, self.reconciler, lambda: ENGINE,
+        self.start = CloudStart(self.azure, self.prepared, prices, self.runs, self.local, self.reconciler, self.package,
                                 lambda: self.policy.limits, secret)
         here = Reconciler(self.runs, self.local, line)
         self.views = Views(self.local, line, cloud=CloudViews(self.store))
@@ -119,6 +120,10 @@ class RunHome:
         )
         self.tools = {tool.name: tool for tool in tools}
         self.gateway = Gateway(self.tools, self.book, self.policy, self.people)
+
+    def package(self) -> str:
+        """The digest of the engine package."""
+        return ENGINE
 
     def backend(self) -> AzureRuns:
         """Azure's own calls to the stand-in."""

@@ -114,6 +114,15 @@ async def test_a_name_that_is_none_is_refused(home: AdoptHome, execution: str):
     assert answer.status in {"refused", "failed"} and answer.approval is None
 
 
+async def test_an_execution_whose_record_names_another_run_is_left_alone(home: AdoptHome, cloud: Cloud):
+    run, execution = await home.lost()
+    for each in cloud.executions[0].template["containers"][0]["env"]:
+        if each["name"] == "LUTHIER_RUN_ID":
+            each["value"] = "9999999999"
+    answer = await home.take_up(execution)
+    assert answer.status == "failed" and "no such execution" in str(answer.reason).lower() and home.runs.get(run) is None
+
+
 async def test_settings_of_another_run_are_not_taken_for_its_own(home: AdoptHome, cloud: Cloud):
     run, execution = await home.lost()
     path = cloud.share_root / "runs" / run / "spec.json"

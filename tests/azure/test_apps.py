@@ -25,7 +25,7 @@ def spec_of(place: CloudPlace, **changes: Any) -> AppSpec:
     spec = AppSpec(
         deployment_id=IDENT, revision=1, image=place.image, shape=Shape("Consumption", 4, 8), spec_folder=f"deployments/{IDENT}/1",
         engine_folder="engine/e", tuned_folder="served/t", base_folder="served/b", command=("python3", "-c", "pass", "8080"),
-        allow=("203.0.113.7/32",), expires="2026-12-01T00:00:00Z", run_id="0123456789")
+        allow=("203.0.113.7/32",), expires="2026-12-01T00:00:00Z")
     return replace(spec, **changes)
 
 
@@ -65,8 +65,14 @@ def test_the_share_can_only_be_read_by_an_app(azure: Azure, place: CloudPlace) -
 
 @pytest.mark.parametrize(("given", "words"), [
     ([], "not known which addresses"), (["0.0.0.0/0"], "open to the world"), (["1.2.3.4/4"], "open to the world"),
-    (["everybody"], "no IP address"), (["2001:db8::1"], "IPv4 only"), ([f"10.0.{each}.0/24" for each in range(21)], "the most"),
-], ids=["none", "all", "wide", "word", "six", "many"])
+    (["198.0.0.0/8"], "open to the world"), (["0.0.0.0/1", "128.0.0.0/1"], "open to the world"), (["::/0"], "IPv4 only"),
+    (["everybody"], "no IP address"), (["2001:db8::1"], "IPv4 only"), (["::ffff:203.0.113.7"], "IPv4 only"),
+    (["203.0.113.7, 198.51.100.9"], "no IP address"), (["203.0.113.7", ""], "no IP address"),
+    (["10.1.2.3"], "not an address on the internet"), (["192.168.0.0/16"], "not an address on the internet"),
+    (["100.64.0.9"], "not an address on the internet"), (["0.0.0.0"], "not an address on the internet"),
+    ([f"198.51.{each}.0/24" for each in range(21)], "the most"),
+], ids=["none", "all", "wide", "eight", "halves", "six-all", "word", "six", "mapped", "two-in-one", "blank", "ten", "home", "carrier",
+        "zero", "many"])
 def test_what_would_let_in_anybody_is_refused(given: list[str], words: str) -> None:
     with pytest.raises(AzureTrouble, match=words):
         networks(given)

@@ -51,7 +51,8 @@ class Container:
 
     def environment(self) -> dict[str, str]:
         """Nothing may be fetched."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.place), "PYTHONPATH": str(self.image), "PIP_NO_INDEX": "1"}
+        return {"PATH": os.environ["PATH"], "HOME": str(self.place), "PYTHONPATH": str(self.image), "PIP_NO_INDEX": "1",
+                "PIP_FIND_LINKS": str(self.place.parent / "wheels")}
 
     def boot(self, *more: str) -> int:
         """Start it and wait; the exit status."""
@@ -111,7 +112,7 @@ def test_the_run_folder_is_no_place_for_modules(container: Container):
 
 @pytest.mark.slow
 def test_what_is_missing_is_installed_by_hash_beside_the_image_once(container: Container):
-    digest = wheel(container.root / "wheels")
+    digest = wheel(container.place.parent / "wheels")
     container.torch()
     container.lock("luthier-probe==1.2 \\", f"    --hash=sha256:{digest}")
     assert container.boot() == 0, (container.run / "log.txt").read_text()
@@ -126,7 +127,7 @@ def test_what_is_missing_is_installed_by_hash_beside_the_image_once(container: C
 
 @pytest.mark.slow
 def test_a_package_that_is_not_what_the_lock_says_is_not_installed(container: Container):
-    wheel(container.root / "wheels")
+    wheel(container.place.parent / "wheels")
     container.torch()
     container.lock("luthier-probe==1.2 \\", f"    --hash=sha256:{'0' * 64}")
     assert container.boot() == boot.FAILED

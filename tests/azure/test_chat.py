@@ -79,19 +79,24 @@ async def test_a_sentence_is_enough(workshop: Workshop, cloud: Cloud, tmp_path: 
     assert losses and len(cloud.executions) == 1
     status = await say(workshop, "how is the run?", "run_status")
     assert status.result["state"] == "finished" and "Azure" in str(status.result["where"])
+    logged = await say(workshop, "show me the last 5 lines of the log on azure", "tail_logs")
+    assert logged.result["source"] == "run" and len(logged.result["lines"]) == 5  # type: ignore[arg-type]
+    orphans = await say(workshop, "what is running on azure that nobody knows?", "list_orphans")
+    assert orphans.result == {"orphans": [], "expired": []}
     fetched = await say(workshop, "fetch the results", "fetch_results")
     assert fetched.result["verified"] is True
 
     deployed = await say(workshop, "deploy it on azure for 127.0.0.1 for 1 hour", "deploy_inference")
     ident = str(deployed.result["deployment_id"])
     await until(lambda: toolbox.deploying.store.get(ident).state.value == "running", "the deployment")
-    # A deployment is named by its id, which no sentence of the built-in assistant carries yet.
-    answered = await workshop.call("ask_model", {"prompt": "Ticket 3: the printer is stuck", "deployment_id": ident}, ME)
-    assert answered.status == "done" and answered.result["answers"], answered
+    answered = await say(workshop, "ask the deployment: Ticket 3: the printer is stuck", "ask_model")
+    assert answered.result["answers"], answered
     await say(workshop, "stop the deployment on azure", "stop_deployment")
 
     group = toolbox.cloud.prepared.get().group
-    gone = await say(workshop, f"tear down the cloud, group {group}", "teardown_cloud")
+    wanted = [event async for event in workshop.say(THREAD, "tear down the cloud", ME) if isinstance(event, ToolEnded)]
+    assert wanted[-1].status == "failed" and group in wanted[-1].remedy, "its name must be typed first"
+    gone = await say(workshop, group, "teardown_cloud")
     assert gone.result["state"] in ("gone", "deleted", "done"), gone.result
     assert not [each for each in cloud.world.resources if group.lower() in each], "nothing is left"
     await until(lambda: report_of(workshop.door)["reserved"] == "0.00", "the ledger")

@@ -87,7 +87,7 @@ def test_making_one_imports_no_client_and_asks_nobody(cloud: Cloud) -> None:
     pytest.param(Fault.POLICY, {}, "policy", "exemption", id="policy"),
     pytest.param(Fault.ANSWER, {"status": 409, "code": "ScopeLocked"}, "denied", "lock", id="group locked"),
     pytest.param(Fault.ANSWER, {"status": 409, "code": "StorageAccountAlreadyTaken"}, "conflict", "LUTHIER_AZURE_GROUP", id="name taken"),
-    pytest.param(Fault.ANSWER, {"status": 400, "code": "MaxRegionalQuotaExceeded"}, "quota", "quota page", id="quota"),
+    pytest.param(Fault.ANSWER, {"status": 400, "code": "MaxRegionalQuotaExceeded"}, "quota", "portal.azure.com", id="quota"),
     pytest.param(Fault.ANSWER, {"status": 400, "code": "LocationNotAvailableForResourceType"}, "conflict", "region", id="region"),
     pytest.param(Fault.ANSWER, {"status": 404, "code": "ResourceGroupNotFound"}, "not_found", "prepare_cloud", id="not there"),
     pytest.param(Fault.ANSWER, {"status": 418, "code": "Odd"}, "conflict", "Read what Azure says", id="anything else"),

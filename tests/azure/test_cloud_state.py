@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.azure.fake_runs import RUN, CloudHome, FakeCloud, Remote, beats, fails_at_once, finishes, until_stopped
+from tests.azure.fake_runs import CALL, RUN, CloudHome, FakeCloud, Remote, beats, fails_at_once, finishes, until_stopped
 from tools.azure.trouble import AzureTrouble
 from tools.runs.cloud_row import CloudWish, Phase
 from tools.runs.cloud_state import evidence
 from tools.runs.state import RunState
+from tools.runs.store import HERE
 
 OVER = (Phase.SUCCEEDED, Phase.FAILED, Phase.STOPPED)
 
@@ -83,6 +84,17 @@ def test_a_refused_start_fails_at_once(home: CloudHome) -> None:
     assert row.phase is Phase.FAILED and home.cloud.sent == 1 and "is being changed" in row.seen.end["reason"]
 
 
+def test_a_start_that_was_refused_for_a_reason_nobody_knows_is_not_sent_again(home: CloudHome) -> None:
+    class Odd(FakeCloud):
+        def start(self, row):  # type: ignore[no-untyped-def]
+            self.sent += 1
+            raise AzureTrouble("unknown", "Start", "it says something odd.", "Look.", status=418)
+
+    home.cloud = Odd()
+    home.again()
+    assert home.until(*OVER).phase is Phase.FAILED and home.cloud.sent == 1
+
+
 def test_an_execution_that_the_list_shows_late_is_the_one_that_runs(home: CloudHome) -> None:
     home.cloud.lag_s, home.cloud.script = 60, finishes()
     assert home.until(*OVER).phase is Phase.SUCCEEDED and home.cloud.sent == 1
@@ -118,6 +130,8 @@ def test_a_platform_failure_is_tried_once_more_within_the_approval(home: CloudHo
     row = home.until(*OVER)
     assert row.phase is Phase.FAILED and row.seen.end["kind"] == "infra" and row.attempt == 2 and home.cloud.sent == 2
     assert "infra_retry" in home.story() and home.runs.wanted(RUN).attempt == 2
+    first, second = home.cloud.executions
+    assert first.ended_at is not None and (second.started_at - first.ended_at).total_seconds() >= home.waits.infra_pause
 
 
 def test_the_next_attempt_can_succeed(home: CloudHome) -> None:
@@ -257,3 +271,14 @@ def test_the_clock_of_the_cloud_counts(home: CloudHome) -> None:
     home.cloud.script = beats
     row = home.until(Phase.RUNNING)
     assert evidence(row, home.cloud.clock) == () and "expiry" in evidence(row, row.expires_at)
+
+
+def test_the_end_there_says_nothing_of_a_run_that_went_on_here(home: CloudHome) -> None:
+    home.cloud.script = beats
+    home.until(Phase.RUNNING)
+    home.reconciler.stop(RUN, "person", "owner")
+    home.until(Phase.STOPPED)
+    home.runs.next_attempt(RUN, 2, "resumed", where=HERE)
+    home.round()
+    assert home.runs.wanted(RUN).state is RunState.QUEUED and home.store.unfinished() == []
+    assert [each.call_id for each in home.store.settlements()] == [CALL]

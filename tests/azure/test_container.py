@@ -15,7 +15,7 @@ from tools.azure.client import Azure
 from tools.engine.checkpoints import Checkpoints
 from tools.engine.environment import program_digest
 from tools.engine.spec import PATHS
-from tools.runs.container import cloud_spec, engine_package
+from tools.runs.container import cloud_spec, engine_package, upload
 
 
 @pytest.fixture
@@ -139,3 +139,25 @@ def test_what_an_attempt_there_has_written_since_is_left_alone(scene: Scene):
     (scene.there / "metrics.json").write_text('{"step": 2}')
     scene.upload()
     assert (scene.there / "metrics.json").read_text() == '{"step": 2}'
+
+
+def test_a_program_that_is_not_the_approved_one_is_not_sent(scene: Scene):
+    with pytest.raises(ToolFailed, match=r"Luthier was upgraded between your yes and the upload\..*Ask again\.") as refused:
+        scene.upload(engine="0" * 32)
+    assert refused.value.kind == "conflict" and tree(scene.cloud.share_root) == {}
+
+
+def test_a_program_that_changes_while_it_is_sent_is_not_called_whole(scene: Scene, tmp_path: Path):
+    root = tmp_path / "project"
+    for name, path in engine_package(ROOT).files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(path.read_bytes())
+    before = engine_package(root).digest
+
+    def upgrade(text: str, share: float | None) -> None:
+        if share and share > 0.5:  # after its first files have been sent
+            (root / "locks" / "engine-cpu.txt").write_text("changed")
+
+    with pytest.raises(ToolFailed, match="upgraded"):
+        upload(scene.share, root, scene.spec, scene.folder, upgrade, before)
+    assert not (scene.cloud.share_root / "engine" / before / "complete.json").exists()

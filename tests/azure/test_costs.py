@@ -67,15 +67,31 @@ def test_the_bill_of_this_and_the_last_month_is_kept_by_run(bench: Bench) -> Non
     assert months[("2026-10", RUN)] == 2_000_000 and months[("2026-11", "")] == 10_000
 
 
+def test_what_serving_costs_is_kept_by_deployment_and_counted_once(bench: Bench) -> None:
+    bench.bills.add(date(2026, 11, 20), "deployment:7f00000000", "LRS Data Stored", "0.25")
+    bench.bills.add(date(2026, 11, 21), "deployment:7f00000000", "Standard vCPU Active Usage", "0.5")
+    bench.look()
+    assert bench.by_run() == {RUN: 2_951_235, OTHER: 1_500_000, "deployment:7f00000000": 750_000, "": 10_000}
+    assert bench.book.read(billed_by_month)[("2026-11", "deployment:7f00000000")] == 750_000
+    bench.places.put(place(ours=False))
+    assert bench.look(NOW + timedelta(days=2)) is not None and bench.by_run()["deployment:7f00000000"] == 750_000
+
+
+def test_half_an_answer_about_a_group_is_none(bench: Bench) -> None:
+    bench.bills.add(date(2026, 11, 20), "deployment:7f00000000", "Standard vCPU Active Usage", "0.5")
+    bench.cloud.faults.at("POST", QUERY, Fault.ANSWER, status=400, code="BadRequest", skip=1)
+    assert bench.look() is not None and bench.by_run() == {}
+
+
 def test_the_question_asks_for_the_actual_cost_by_meter_and_by_the_tag_of_the_run(bench: Bench) -> None:
     bench.look()
     asked = bench.bills.queries[0]
     assert asked.pop("scope").lower() == f"subscriptions/{SUBSCRIPTION}/resourcegroups/ours"
     assert asked == query(date(2026, 10, 1), NOW.date())
-    assert asked["dataset"]["grouping"][1] == {"type": "TagKey", "name": "luthier-run"}
+    assert [each["dataset"]["grouping"][1]["name"] for each in bench.bills.queries] == ["luthier-run", "luthier-deployment"]
 
 
-@pytest.mark.parametrize(("hours", "asked"), [(1, 1), (23, 1), (25, 2)])
+@pytest.mark.parametrize(("hours", "asked"), [(1, 2), (23, 2), (25, 4)])
 def test_it_is_asked_once_a_day_even_by_another_process(bench: Bench, hours: int, asked: int) -> None:
     bench.look()
     bench.look(NOW + timedelta(hours=hours))
@@ -89,7 +105,7 @@ def test_a_clock_that_was_set_back_does_not_stop_the_looks(bench: Bench) -> None
 
 def test_every_page_is_read(bench: Bench) -> None:
     bench.bills.page = 2
-    assert bench.look() == Looked(5) and len(bench.bills.queries) == 3
+    assert bench.look() == Looked(5) and len(bench.bills.queries) == 6
 
 
 def test_looking_again_corrects_and_does_not_add_up(bench: Bench) -> None:
@@ -129,7 +145,7 @@ def test_in_a_group_of_others_only_what_bears_a_runs_tag_is_ours(bench: Bench) -
 def test_two_places_are_added_up(bench: Bench) -> None:
     bench.places.put(place("second", "eastus"))
     bench.look()
-    assert len(bench.bills.queries) == 2 and bench.by_run()[""] == 20_000
+    assert len(bench.bills.queries) == 4 and bench.by_run()[""] == 20_000
 
 
 @pytest.mark.parametrize(("fault", "options"), [
@@ -176,7 +192,7 @@ def test_looks_are_made_beside_whoever_asks_for_them_and_only_when_it_is_time(be
     looks.pass_()
     looks.close(60)
     looks.pass_()
-    assert len(bench.bills.queries) == 1 and bench.by_run()[RUN] == 2_951_235
+    assert len(bench.bills.queries) == 2 and bench.by_run()[RUN] == 2_951_235
 
 
 def test_a_look_at_a_book_that_is_closed_ends_quietly(bench: Bench, tmp_path: Path) -> None:

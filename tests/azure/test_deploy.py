@@ -17,8 +17,8 @@ from policies import ledger
 from policies.book import now_text
 from policies.proposal import Effect
 from policies.tables import standing_orders
-from tests.azure.cloud import Cloud, signed_out
-from tests.azure.deploy_home import HERE, CloudHome
+from tests.azure.cloud import Cloud
+from tests.azure.deploy_home import HERE, CloudHome, signed_in
 from tests.azure.faults import Fault
 from tests.tools.fakes_deploy import OWNER
 from tests.tools.fakes_runs import wait_until
@@ -29,14 +29,8 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in signed_out():
-            patch.delenv(name)
-        with Cloud(tmp_path_factory.mktemp("azure")) as running:
-            for name, value in running.identity.items():
-                patch.setenv(name, value)
-            yield running
-        assert running.violations == []
+    with signed_in(tmp_path_factory.mktemp("azure")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +119,23 @@ def test_a_question_is_answered_without_a_yes_inside_the_ceiling(home: CloudHome
     home.cloud.app(f"luthier-app-{first['deployment_id']}").scale_to_zero()
     answer: Any = home.ask("ask_model", prompt="Hello", deployment_id=first["deployment_id"], max_tokens=4)
     assert answer.status == "done" and answer.result["answers"][0]["text"]
+
+
+def test_past_its_time_the_container_itself_refuses_even_a_right_key(home: CloudHome, cloud: Cloud, first: Mapping[str, Any]) -> None:
+    ident = str(first["deployment_id"])
+    spec = cloud.share_root / "deployments" / ident / "1" / "serve.json"
+    kept = spec.read_text()
+    row = home.toolbox.deploying.store.wanted(ident)
+    assert abs(json.loads(kept)["until"] - datetime.fromisoformat(row.expires_at).timestamp()) < 1
+    try:
+        spec.write_text(json.dumps({**json.loads(kept), "until": 1}))
+        cloud.app(f"luthier-app-{ident}").scale_to_zero()
+        with client_of(cloud, first) as client, pytest.raises(openai.APIStatusError) as refused:
+            client.chat.completions.create(model="bundled", messages=[{"role": "user", "content": "Hello"}], max_tokens=4)
+        assert refused.value.status_code == 410 and "time is over" in str(refused.value)
+    finally:
+        spec.write_text(kept)
+        cloud.app(f"luthier-app-{ident}").scale_to_zero()
 
 
 def test_it_is_listed_with_what_it_cost_and_who_may_reach_it(home: CloudHome, first: Mapping[str, Any]) -> None:
@@ -219,10 +230,10 @@ def test_what_cannot_be_deployed_is_said_before_anything_is_sent(home: CloudHome
 def test_without_quota_nothing_is_made(home: CloudHome) -> None:
     home.cloud.world.usages["westus3"]["SubscriptionConsumptionT4Gpus"] = (0, 0)
     asked = home.ask("deploy_inference", model="bundled", provider="azure", allow_ips=HERE, gpu="T4", max_hours=2)
-    assert asked.approval is not None and "is paid for and not used" in dict(asked.approval.lines)["Replica"]
-    decision = asyncio.run(home.gateway.decide(asked.approval.id, "approve", OWNER))
-    assert decision.answer is not None and decision.answer.status == "failed" and "no free quota" in decision.answer.reason
-    assert "myQuotas" in decision.answer.remedy
+    assert asked.status == "failed" and "no quota for T4" in asked.reason and "myQuotas" in asked.remedy
+    home.cloud.world.usages["westus3"]["SubscriptionConsumptionT4Gpus"] = (2, 2)
+    asked = home.ask("deploy_inference", model="bundled", provider="azure", allow_ips=HERE, gpu="T4", max_hours=2)
+    assert asked.approval is not None and "is paid for and not used" in dict(asked.approval.lines)["GPU"]
 
 
 def test_one_that_azure_cannot_make_has_failed_with_a_reason_and_costs_nothing_more(home: CloudHome) -> None:

@@ -33,11 +33,11 @@ def begun(home: CloudHome) -> Callable[[], object]:
     return lambda: tool.perform(ARGS, Call("the call", "owner"))
 
 
-@pytest.mark.parametrize("at", ["put:1", "put:9", "send", "sent"])
+@pytest.mark.parametrize("at", ["upload.file:1", "upload.file:9", "deploy.spec", "deploy.send", "deploy.sent"])
 def test_cut_off_anywhere_the_next_server_ends_with_one_app_and_one_revision(
         home: CloudHome, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(fault, "point", cut_at(f"cloud.deploy.{at}"))
+        patch.setattr(fault, "point", cut_at(f"cloud.{at}"))
         with pytest.raises(Cut):
             begun(home)()
     home.reopen()
@@ -72,7 +72,7 @@ def test_the_stop_of_one_that_is_still_uploaded_ends_it_unsent(home: CloudHome, 
     ident, store = rid_of("the call deployment"), home.toolbox.deploying.store
 
     def asked(name: str) -> None:
-        if name == "cloud.deploy.put":
+        if name == "cloud.upload.file":
             store.ask_to_stop(store.wanted(ident), "owner")
 
     with monkeypatch.context() as patch:

@@ -1,6 +1,5 @@
 """The estimate of a run in the cloud, as the tool gives it."""
 
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +15,7 @@ from policies.tool import Call
 from tests.azure.cloud import Cloud
 from tests.azure.prices_server import price_list
 from tests.tools.fakes_machine import FixedDatasets, FixedHardware, machine, write_model
-from tools.azure.ceiling import ATTEMPTS, time_limit
+from tools.azure.ceiling import time_limit
 from tools.azure.client import Azure
 from tools.azure.offers import CloudOffers
 from tools.azure.place import PlaceStore
@@ -25,7 +24,6 @@ from tools.azure.trouble import AzureTrouble
 from tools.catalogue import Catalogue
 from tools.estimate import EstimateCost
 from tools.places import Places
-from tools.runs import start_cloud
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -128,7 +126,6 @@ def test_the_brain_hears_the_places_and_no_text_of_azure(bench: Bench) -> None:
     assert heard["places"] and "assumptions" not in heard
 
 
-@pytest.mark.parametrize("high_s", [0, 10, 199, 200, 201, 5_000, 90_000])
-def test_the_time_limit_is_the_one_that_a_start_would_set(high_s: int) -> None:
-    usual = max(start_cloud.SHORTEST_S, start_cloud.STEP_S * math.ceil((3 * high_s + start_cloud.SPARE_S) / start_cloud.STEP_S))
-    assert time_limit(high_s, 24) == min(usual, 86_400) and ATTEMPTS == start_cloud.ATTEMPTS
+@pytest.mark.parametrize(("high_s", "limit_s"), [(0, 1800), (200, 1800), (201, 2700), (5_000, 16_200), (90_000, 86_400)])
+def test_the_time_limit_is_thrice_the_work_and_its_start_in_quarters_of_an_hour(high_s: int, limit_s: int) -> None:
+    assert time_limit(high_s, 24) == limit_s

@@ -14,6 +14,8 @@ from tests.azure.cloud import ROOT, Cloud
 from tests.azure.faults import Fault
 from tests.azure.files_server import files_of
 from tests.azure.files_store import Listed, Store
+from tests.azure.world import new_key
+from tools.azure import files
 from tools.azure.client import Azure
 from tools.azure.files import Share, Shrunk, open_share
 from tools.azure.place import CloudPlace
@@ -250,3 +252,44 @@ def test_the_key_is_in_no_error_and_no_text(share: Share, cloud: Cloud, place: C
     with pytest.raises(AzureTrouble) as caught:
         share.read("none", 0)
     assert key not in str(caught.value)
+
+
+def rotate(cloud: Cloud, place: CloudPlace) -> None:
+    """The account's keys are made anew."""
+    rid = next(rid for rid in cloud.world.hidden if rid.endswith(f"/storageaccounts/{place.account}"))
+    cloud.world.hidden[rid] = [new_key(), new_key()]
+
+
+def test_a_key_that_was_changed_is_read_anew_in_the_middle_of_the_work(share: Share, cloud: Cloud, place: CloudPlace, tmp_path: Path):
+    share.put(some(tmp_path / "first", 10), "one")
+    rotate(cloud, place)
+    share.put(some(tmp_path / "second", 10), "two")
+    assert share.read("two", 0) == (tmp_path / "second").read_bytes()
+
+
+def test_a_key_that_is_refused_although_it_is_the_present_one_is_told_with_the_clock(share: Share, cloud: Cloud):
+    cloud.faults.at("HEAD", "files:", Fault.ANSWER, times=9, status=403, code="AuthenticationFailed")
+    with pytest.raises(AzureTrouble, match=r"does not accept the storage account's key\..*clock") as refused:
+        share.stat("any")
+    assert refused.value.trouble == "unknown"
+
+
+def test_a_share_that_a_policy_has_closed_to_keys_is_told_with_the_remedy(share: Share, cloud: Cloud):
+    cloud.faults.at("PUT", "files:", Fault.ANSWER, times=9, status=403, code="KeyBasedAuthenticationNotPermitted")
+    with pytest.raises(AzureTrouble, match=r"allows no shared keys.*another resource group") as refused:
+        share.put_bytes("any", b"1")
+    assert refused.value.trouble == "policy"
+
+
+@pytest.mark.parametrize("inside", [
+    pytest.param("/".join("d" * 22) + "/file", id="so deep"), pytest.param("many", id="so many"),
+])
+def test_a_tree_that_no_run_would_leave_is_not_walked(share: Share, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, inside: str):
+    monkeypatch.setattr(files, "MOST_ENTRIES", 30)
+    for number in range(1 if "/" in inside else 40):
+        path = cloud.share_root / "runs" / (inside if "/" in inside else f"{inside}/{number % 4}/{number}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(ToolFailed, match="more than 30 files, or more than 20 folders") as refused:
+        list(share.walk("runs"))
+    assert refused.value.kind == "foreign_name"

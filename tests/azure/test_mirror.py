@@ -3,12 +3,13 @@
 import json
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.azure.folder_share import FolderShare
+from tests.azure.folder_share import FolderEntry, FolderShare
 from tools.runs.mirror import Marks, Mirror, lay_aside
 
 RUN = "0123456789"
@@ -50,6 +51,20 @@ def test_a_log_that_began_anew_is_copied_anew(scene: Scene) -> None:
     (scene.there / "log.txt").write_text("short\n")
     scene.look()
     assert (scene.here / "log.txt").read_text() == "short\n"
+
+
+def test_a_list_that_lags_behind_the_copy_empties_nothing(scene: Scene) -> None:
+    (scene.there / "log.txt").write_text("one\ntwo\n")
+    scene.look()
+    late, before = scene.share.entries(f"runs/{RUN}"), scene.share.read_bytes
+
+    class Late(FolderShare):
+        def entries(self, folder: str) -> tuple[FolderEntry, ...]:
+            return tuple(replace(each, size=4) for each in late)
+
+    scene.share = Late(scene.share.root)
+    scene.look()
+    assert (scene.here / "log.txt").read_text() == "one\ntwo\n" and scene.share.read_bytes == 0 < before
 
 
 def test_a_file_that_did_not_change_is_not_read_again(scene: Scene) -> None:

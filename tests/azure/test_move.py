@@ -66,7 +66,7 @@ class Moving:
         """An attempt in the cloud, from what lies here; the execution's name."""
         self.share.make_folders(f"runs/{RUN}")
         lay_aside(self.share, RUN, self.folder)
-        upload(self.share, ROOT, self.spec, self.folder, quiet)
+        upload(self.share, ROOT, self.spec, self.folder, quiet, engine_package(ROOT).digest)
         shape = Shape("Consumption", 4, 8)
         self.jobs.put(JobSpec(RUN, attempt, shape, 1800, engine_package(ROOT).digest, "2030-01-01T00:00:00Z"), {RUN_KEY: Hidden(KEY)})
         return self.jobs.start(self.jobs.name(RUN))

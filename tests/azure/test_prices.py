@@ -188,3 +188,8 @@ def test_a_malformed_row_of_a_meter_that_matters_spoils_the_list(changes: dict[s
 def test_a_rate_is_kept_as_json_to_the_last_digit(prices: Prices) -> None:
     rate = prices.rate(A100_SHAPE, "eastus", NOW)
     assert Rate.from_json(json.loads(json.dumps(rate.as_json()))) == rate
+
+
+def test_a_shape_without_cores_or_memory_has_no_price_and_is_never_free(prices: Prices) -> None:
+    for shape in (Shape("Consumption", 0, 8), Shape("Consumption", 4, 0)):
+        assert "how many cores" in refused(lambda shape=shape: prices.rate(shape, "eastus", NOW)).because

@@ -264,3 +264,16 @@ def test_a_provider_that_is_lost_midway_is_told_and_not_waited_for(cloud: Cloud,
     cloud.faults.at("PUT", "managedEnvironments/[^/]+$", Fault.UNREGISTERED)
     trouble = trouble_of(ensure)
     assert (trouble.trouble, trouble.code) == ("not_prepared", "MissingSubscriptionRegistration")
+
+
+def test_a_link_made_before_the_accounts_key_was_changed_is_made_anew(cloud: Cloud, azure: Azure, wanted: Wanted,
+                                                                        ensure: Callable[[], Any]) -> None:
+    ensure()
+    of_group(cloud)["microsoft.storage/storageaccounts"]["properties"]["keyCreationTime"] = {"key1": "2026-11-02T00:00:00Z"}
+    later, before = replace(wanted, linked_at="2026-11-01T00:00:00Z"), len(cloud.requests)
+    parts = {each.name: each for each in Existing(azure, later).look()}
+    assert parts["luthier-rw"].words() == "luthier-rw (is changed: the account's key was changed since)"
+    Provisioning(azure, later, patience_s=0.5).ensure(silent)
+    assert [each.rpartition("/")[2] for each in writes(cloud, before)] == ["luthier-rw", "luthier-ro"]
+    Provisioning(azure, replace(wanted, linked_at="2026-11-03T00:00:00Z"), patience_s=0.5).ensure(silent)
+    assert len(writes(cloud, before)) == 2

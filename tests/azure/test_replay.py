@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 
 from tests.azure import contract
-from tests.azure.replay import SUBSCRIPTION, Replayed, Tape
+from tests.azure.replay import SUBSCRIPTION, Remembering, Replayed, Tape
+from tools.azure import existing, provision
 from tools.azure.apps import _seen
-from tools.azure.existing import plain, profiles_of
-from tools.azure.jobs import Jobs
-from tools.azure.place import CloudPlace
+from tools.azure.credential import Hidden
+from tools.azure.existing import Wanted, profiles_of
+from tools.azure.infrastructure import PROVIDERS
+from tools.azure.jobs import RUN_KEY, Jobs, JobSpec
+from tools.azure.place import CloudPlace, Shape, plain
 from tools.azure.remedy import state_of
 from tools.azure.trouble import AzureTrouble
 
@@ -118,12 +121,61 @@ def test_an_app_its_revisions_and_its_change_are_read_as_the_product_reads_them(
     app = azure.call("It was not read", lambda: apps.container_apps.get(RG, "app1000003"))
     revisions = azure.call("They were not read", lambda: list(apps.container_apps_revisions.list_revisions(RG, "app1000003")))
     seen = _seen(app, revisions)
-    assert (seen.provisioning, seen.running, seen.latest) == ("succeeded", "running", revisions[0].name)
+    assert (seen.provisioning, seen.running, [each.name for each in seen.revisions]) == ("succeeded", "running", [revisions[0].name])
     assert seen.fqdn.endswith(".azurecontainerapps.io")
     assert azure.check_host(f"https://{seen.fqdn}/", "apps")
     assert app.properties.template.scale.max_replicas == 10
     changed = azure.wait("The app was not changed", lambda: apps.container_apps.begin_update(RG, "app1000003", {}))
     assert changed.properties.template.volumes[0].mount_options == "uid=1000,gid=1000"
+
+
+class Named:
+    """What the recordings call what the product makes."""
+
+    storage, share, log_workspace, environment = "storage000004", "share000005", "containerapp-env000006", "env000002"
+
+    def job(self, run_id: str) -> str:
+        """The job of any run."""
+        return "job1000002"
+
+
+def whole(name: str) -> Replayed:
+    """A client for work as a whole. No recording looks at its group, nor at a provider other than Microsoft.App."""
+    given = {f"/subscriptions/{SUBSCRIPTION}/providers/{each}".lower(): {"namespace": each, "registrationState": "Registered"}
+             for each in PROVIDERS}
+    given[f"/subscriptions/{SUBSCRIPTION}/resourcegroups/{RG}".lower()] = {"name": RG, "location": "eastus"}
+    azure = Replayed(Remembering(contract.need() / "recordings" / f"test_{name}.yaml", given))
+    azure.named = Named()
+    return azure
+
+
+def changes(azure: Replayed) -> list[tuple[str, str]]:
+    """Method and kind of everything that changed something, in order."""
+    kinds = [(method, path.split("/")) for method, path, _ in azure.tape.played if method in ("PUT", "PATCH", "DELETE")]
+    return [(method, parts[-2]) for method, parts in kinds]
+
+
+def test_a_region_is_prepared_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (provision, existing):
+        monkeypatch.setattr(module, "STORAGES", ((Named.share, "ReadWrite"),))  # no recording links two storages
+    azure = whole("container_app_mount_azurefile_e2e")
+    wanted = Wanted(SUBSCRIPTION, "t", RG, "northcentralus(stage)", ("Consumption",), "i@sha256:0")
+    place = provision.Provisioning(azure, wanted).ensure(lambda text, share: None)
+    assert changes(azure) == [("PUT", each) for each in ("storageAccounts", "shares", "workspaces", "managedEnvironments", "storages")]
+    assert place.environment_id.endswith("/managedEnvironments/env000002") and place.domain.endswith(".azurecontainerapps.io")
+    assert place.files == "https://storage000004.file.core.windows.net/" and place.log_customer and not place.group_is_ours
+    found = {each.kind: (each.state, each.why) for each in existing.Existing(azure, wanted).look()}
+    assert found.pop("storage account") == ("different", "it gets TLS 1.2"), "the recorded account was asked for without"
+    assert set(found.values()) == {("there", "")}
+
+
+def test_the_job_of_a_run_is_put_as_a_whole() -> None:
+    azure = whole("containerapp_manualjob_crudoperations_e2e")
+    jobs(azure).put(JobSpec("0123456789", 1, Shape("Consumption", 4, 8), 600, "e" * 16, "2030-01-01T00:00:00Z"), {RUN_KEY: Hidden("k")})
+    state = jobs(azure).get("job1000002")
+    assert state is not None and (state.provisioning, state.ours) == ("Succeeded", True)
+    assert changes(azure) == [("PUT", "jobs")]
+    assert [each.name for each in jobs(azure).managed()] == ["job1000002"]
 
 
 def test_a_signed_address_of_an_operation_is_polled_as_it_was_given() -> None:

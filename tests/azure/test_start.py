@@ -1,6 +1,7 @@
 """A run on Azure through the real gateway and book: card, approval, job, result, money; and everything that is refused before."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,11 @@ async def test_a_run_that_was_stopped_is_resumed_there_under_an_approval_of_its_
     assert row.phase is Phase.SUCCEEDED and row.attempt == 2 and row.call_id != first
     assert home.runs.wanted(run).state is RunState.FINISHED and home.runs.wanted(run).attempt == 2
     assert [each.environment["LUTHIER_ATTEMPT"] for each in cloud.executions] == ["1", "2"]
+
+
+async def test_a_place_in_another_subscription_is_not_used(home: RunHome) -> None:
+    place = home.prepared.get()
+    assert place is not None
+    home.prepared.put(replace(place, subscription="6f1c1bd0-0000-4000-8000-0000000000ff"))
+    answer = await home.ask(gpu="T4")
+    assert "is in use" in str(answer.reason) and "LUTHIER_AZURE_SUBSCRIPTION" in str(answer.remedy)

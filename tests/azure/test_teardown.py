@@ -21,6 +21,7 @@ from tools.azure.client import Azure
 from tools.azure.credential import Hidden
 from tools.azure.jobs import Jobs, JobSpec
 from tools.azure.place import CloudPlace, PlaceStore, Shape
+from tools.azure.teardown import Resource, Teardown
 from tools.azure.teardown_tool import TeardownArgs, TeardownCloud
 from tools.azure.trouble import AzureTrouble
 
@@ -216,6 +217,21 @@ def test_what_cannot_be_deleted_is_told_and_the_rest_goes_on(cloud: Cloud, azure
     assert result["state"] == "incomplete" and list(result["failed"]) == [place.log_workspace]
     assert [each["name"] for each in result["left"]] == [place.log_workspace] and places.all() != []
     assert torn(tool_of(azure, places), place.group)["state"] == "gone"
+
+
+def test_a_list_that_still_shows_what_has_just_gone_is_looked_at_again(
+    cloud: Cloud, azure: Azure, places: PlaceStore, place: CloudPlace, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    really, late = Teardown.resources, list[tuple[Resource, ...]]()
+
+    def resources(self: Teardown) -> tuple[Resource, ...]:
+        found = really(self)
+        late.append(found or late[0])
+        return found or (late[0] if len(late) < 8 else ())
+
+    monkeypatch.setattr(Teardown, "resources", resources)
+    result = torn(tool_of(azure, places), place.group)
+    assert result["state"] == "gone" and result["group_deleted"] is True and left_in(cloud) == []
 
 
 def test_a_run_that_does_not_end_keeps_everything(cloud: Cloud, azure: Azure, places: PlaceStore, place: CloudPlace) -> None:

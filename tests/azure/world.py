@@ -144,6 +144,8 @@ class World:
     """Running side of each container app, by its id in lower case."""
     apps_start_at_once: bool = False
     """A new revision gets a replica at once in place of at the first request."""
+    broken_revisions: set[str] = field(default_factory=set)
+    """Names of revisions whose container never comes up."""
     closing: threading.Event = field(default_factory=threading.Event)
     lock: threading.RLock = field(default_factory=threading.RLock)
     open_port: Callable[[Any], int] | None = None

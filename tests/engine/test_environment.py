@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.engine.environment import choose_dtype, cpu_flags, settle, versions
+from tools.engine.environment import cache_folder, choose_dtype, cpu_flags, settle, versions
 
 
 def test_nothing_is_sent_or_fetched_and_threads_are_set(tmp_path: Path) -> None:
@@ -48,3 +48,23 @@ def test_the_trap_that_the_run_tests_rely_on_catches_an_attempt(environ: dict[st
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={**environ, "LUTHIER_TEST_TRAP": str(attempts)}, capture_output=True, text=True, check=True)
     assert "allows no" in done.stdout and "192.0.2.1" in attempts.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("container", "device", "needs", "where"),
+    [
+        (False, "cuda", 1, "run/cache"),
+        (True, "cuda", 1, "memory/luthier-run-cache"),
+        (True, "cpu", 1, "disk/luthier-run-cache"),
+        (True, "cuda", 1 << 60, "run/cache"),
+    ],
+    ids=["at home", "beside a gpu", "without one", "no room"],
+)
+def test_a_containers_caches_lie_on_its_own_disk_or_in_memory(
+    tmp_path: Path, container: bool, device: str, needs: int, where: str
+) -> None:
+    for name in ("run", "memory", "disk"):
+        (tmp_path / name).mkdir()
+    environ = {"LUTHIER_ENGINE": "/luthier/engine"} if container else {}
+    found = cache_folder(tmp_path / "run", needs, device, environ, (tmp_path / "memory", tmp_path / "disk"))
+    assert found == tmp_path / where

@@ -40,14 +40,14 @@ def reporter_in(folder: Path) -> Reporter:
 def test_an_end_without_an_adapter_is_a_failure(spec: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("olive.workflows.run", lambda *_args, **_kwargs: NoOutput())
     with pytest.raises(EngineFailed) as caught:
-        tune(spec, Material(ROWS, (), "0" * 64), 1, "float32", tmp_path, reporter_in(tmp_path), None)
+        tune(spec, Material(ROWS, (), "0" * 64), 1, "float32", tmp_path, tmp_path / "cache", reporter_in(tmp_path), None)
     assert caught.value.kind == "no_adapter"
 
 
 def test_what_olive_swallows_is_raised(spec: TrainSpec, tmp_path: Path) -> None:
     broken = spec.model_copy(update={"max_steps": 1, "model_dir": str(tmp_path)})
     with pytest.raises(Exception) as caught:
-        tune(broken, Material(ROWS, (), "0" * 64), 1, "float32", tmp_path, reporter_in(tmp_path), None)
+        tune(broken, Material(ROWS, (), "0" * 64), 1, "float32", tmp_path, tmp_path / "cache", reporter_in(tmp_path), None)
     assert not isinstance(caught.value, EngineFailed)
 
 
@@ -57,8 +57,8 @@ def test_a_setting_that_nobody_knows_is_refused(spec: TrainSpec) -> None:
 
 
 def test_the_workflow_carries_the_data_in_its_name_and_no_script(spec: TrainSpec, tmp_path: Path) -> None:
-    one = workflow(spec, 3, "float32", tmp_path, "a" * 64, None, evaluate=True)
-    other = workflow(spec, 3, "float32", tmp_path, "b" * 64, None, evaluate=True)
+    one = workflow(spec, 3, "float32", tmp_path, tmp_path / "cache", "a" * 64, None, evaluate=True)
+    other = workflow(spec, 3, "float32", tmp_path, tmp_path / "cache", "b" * 64, None, evaluate=True)
     assert one["workflow_id"] != other["workflow_id"] and "user_script" not in str(one)
     assert one["passes"]["tune"]["torch_dtype"] == "float32"
     assert one["input_model"]["load_kwargs"]["attn_implementation"] == "sdpa"

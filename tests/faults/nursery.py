@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ from tests.faults.breaker import plant
 from tests.faults.plays import play
 from tests.tools.fakes_runs import ROOT
 
+Play = Callable[[str, Path, Path, dict[str, Any]], Coroutine[Any, Any, None]]
 
-def main() -> None:
+
+def main(play: Play = play) -> None:
     """Fork until the input ends; the answers are `{"pid": …}` at once and `{"rc": …}` at the end of each."""
     for line in sys.stdin:
         asked = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            os._exit(_child(asked))
+            os._exit(_child(asked, play))
         print(json.dumps({"pid": pid}), flush=True)
         _, status = os.waitpid(pid, 0)
         print(json.dumps({"rc": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
-def _child(asked: dict[str, Any]) -> int:
+def _child(asked: dict[str, Any], play: Play) -> int:
     home, said = Path(asked["home"]), Path(asked["said"])
 
     def told(what: str) -> None:
@@ -45,9 +48,10 @@ def _child(asked: dict[str, Any]) -> int:
 class Nursery:
     """The test's end of it: one program at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tests.faults.nursery") -> None:
+        """`module` is one that calls `main`."""
         pipe = subprocess.PIPE
-        self._child = subprocess.Popen([sys.executable, "-m", "tests.faults.nursery"], cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+        self._child = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
 
     def start(self, play: str, home: Path, said: Path, wish: str = "", **facts: object) -> int:
         """Start a program; its pid."""

@@ -23,6 +23,13 @@ def test_the_last_step_gives_the_numbers() -> None:
     assert (now.phase, now.step, now.steps, now.loss, now.tokens_per_s) == ("train", 3, 10, 3.0, 100.0)
 
 
+def test_the_newest_checkpoint_is_the_one_that_was_kept_last() -> None:
+    saved = {"kind": "checkpoint", "step": 8}
+    assert folded(saved).checkpoint == 8
+    assert folded(saved, {"kind": "diverged", "step": 9, "kept": 4}).checkpoint == 4
+    assert folded(saved, {"kind": "diverged", "step": 9, "kept": None}).checkpoint == 0
+
+
 def test_the_peak_of_memory_never_falls() -> None:
     held = [{"kind": "step", "step": n, "memory_bytes": bytes_} for n, bytes_ in ((1, 900), (2, 500))]
     assert folded(*held).peak_memory_bytes == 900

@@ -10,6 +10,7 @@ import pytest
 
 from policies.tables import calls
 from tests.tools.fakes_runs import RunWorld
+from tools.runs.cloud_store import CloudStore
 from tools.runs.report import Reports
 from tools.runs.state import RunState
 
@@ -43,7 +44,7 @@ def finished(world: RunWorld) -> tuple[str, Path]:
 
 def report(world: RunWorld, run: str) -> dict[str, Any]:
     """What the page gets; it must be JSON."""
-    found = Reports(world.places, world.book, world.store, world.local, world.views).of(world.store.wanted(run))
+    found = Reports(world.places, world.book, world.store, world.local, world.views, CloudStore(world.book)).of(world.store.wanted(run))
     return json.loads(json.dumps(found, allow_nan=False))
 
 

@@ -41,8 +41,8 @@ class Share:
         return self.start(mode, execution, **more).wait(30)
 
     def files(self) -> dict[str, bytes]:
-        """Everything in the run folder but the script's own wish."""
-        return {path.name: path.read_bytes() for path in self.run.iterdir() if path.name != "mode.txt"}
+        """Everything in the run folder but the script's own wish and what is just being written."""
+        return {path.name: path.read_bytes() for path in self.run.iterdir() if path.name != "mode.txt" and path.suffix != ".part"}
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from policies import ledger, tokens
 from policies.book import Book, now_text
+from policies.cloud_tables import cloud_serving
+from policies.deployment_tables import deployments
 from policies.limits import MICROS
 from policies.people import People
 from policies.policy import Policy
@@ -191,6 +193,30 @@ def test_a_run_that_was_resumed_is_billed_once_and_compared_with_both_calls(repo
     lines = {line["call_id"]: line for line in asked(report, "owner")["by_run"]}
     assert (lines["a2"]["run_id"], lines["a2"]["billed"], lines["a2"]["difference"]) == ("run-a", "7.00", "1.00")
     assert lines["a"]["billed"] is None
+
+
+def test_a_deployment_has_lines_and_a_bill_of_its_own(report: SpendReport) -> None:
+    def deploy(conn: Connection) -> None:
+        for call, tool, actual in (("e1", "deploy_inference", 2), ("e2", "redeploy", 1)):
+            conn.execute(calls.insert().values(call_id=call, person="bob", key=call, args_digest="", tool=tool, caller_json="{}",
+                                               args_json="{}", status="done", created_at=now_text(NOON)))
+            conn.execute(cloud_serving.insert().values(call_id=call, deployment_id="served", revision=int(call[1]), region="r",
+                                                       per_second="0.1", began_at=now_text(NOON)))
+            ledger.reserve(conn, LIMITS, call_id=call, person="bob", ceiling=6 * MICROS, basis="", now=NOON)
+            ledger.settle(conn, call_id=call, person="bob", actual=actual * MICROS, basis="clock", now=NOON)
+        conn.execute(deployments.insert().values(id="served", owner="bob", call_id="e1", where="Azure", state="stopped", revision_call="e2",
+                                                 model_id="bundled", plan_json="{}", created_at=now_text(NOON), expires_at=now_text(NOON)))
+
+    report.book.write(deploy)
+    billed(report, (20, "deployment:served", 4), (20, "deployment:unknown", 1), (20, "", 1))
+    found = asked(report, "owner")
+    lines = {line["call_id"]: line for line in found["by_run"] if line["deployment_id"]}
+    assert (lines["e2"]["deployment_id"], lines["e2"]["name"], lines["e2"]["state"]) == ("served", "bundled", "stopped")
+    assert (lines["e2"]["billed"], lines["e2"]["difference"], lines["e1"]["billed"]) == ("4.00", "1.00", None)
+    assert (lines[""]["deployment_id"], lines[""]["run_id"], lines[""]["billed"]) == ("unknown", None, "1.00")
+    assert (found["billed"], found["billed_elsewhere"]) == ("6.00", "1.00")
+    mine = asked(report, "bob")
+    assert (mine["billed"], mine["by_month"][0]["billed"], mine["by_person"][0]["billed"]) == ("4.00", "4.00", "4.00")
 
 
 def test_a_look_that_found_nothing_is_a_bill_of_zero(report: SpendReport) -> None:

@@ -260,7 +260,7 @@ def test_the_toolbox_holds_the_tools_of_this_version_under_their_names(story: St
         "inspect_hardware", "list_models", "recommend_model", "add_dataset", "validate_dataset", "preview_dataset", "estimate_cost",
         "start_finetune", "list_runs", "run_status", "tail_logs", "cancel_run", "resume_run", "compare_runs", "evaluate_model",
         "export_model", "ask_model", "explain_policy", "test_policy", "spend_report", "deploy_inference", "redeploy", "list_deployments",
-        "stop_deployment", "prepare_cloud", "stop_orphan", "teardown_cloud", "fetch_results", "adopt_run",
+        "stop_deployment", "prepare_cloud", "stop_orphan", "list_orphans", "teardown_cloud", "fetch_results", "adopt_run",
     )}
     assert all(tool.text and tool.version for tool in story.home.toolbox.tools.values())
 

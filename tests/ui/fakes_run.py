@@ -19,6 +19,17 @@ PAID = PLAN | {
     "limit_s": 7080,
     "cost": {"likely": "0.42", "ceiling": "3.10", "currency": "USD", "price_date": "2026-11-01", "per_hour": "1.559 USD an hour"},
 }
+CLOUD: dict[str, Any] = {
+    "region": "eastus", "profile": "Consumption-GPU-NC8as-T4", "gpu": "T4", "image": "registry.test/pytorch@sha256:" + "0a" * 32,
+    "attempt": 1,
+    "per_hour": "1.559", "ceiling": "3.10", "settled": False, "waiting": "", "execution": f"luthier-run-{RUN_ID}-ab12c3d",
+    "expires_at": "2026-11-27T10:00:00Z", "past_expiry": False, "job": "kept",
+}
+PHASES: list[dict[str, Any]] = [
+    {"at": f"2026-11-24T10:0{minute}:00Z", "attempt": 1, "from": before, "to": then, "why": why} for minute, before, then, why in (
+        (0, "", "approved", "approved"), (1, "approved", "uploading", "its folder is whole"), (3, "uploading", "starting", "adopted"),
+        (8, "starting", "running", "it has reported"))
+]
 PAID_LINES = (
     ("Where", AZURE), ("Most it can cost", "3.10 USD, reserved now; what is not used is free again at the end"),
     ("Signed in as", "ann@example.test, tenant 7f00"), ("Subscription", "Tuning (0000), group luthier-eastus"),
@@ -114,7 +125,7 @@ class FakeRun:
             "where": AZURE if self.paid else "this machine", "reason": "",
             "model": "bundled", "dataset": "samples/helpdesk.jsonl", "method": "qlora", "created_at": "2026-11-24T10:00:00Z",
             "started_at": "2026-11-24T10:00:02Z", "ended_at": None, "scores": scores,
-            "served": self.state == "finished", "warnings": [], "attempt": 1, "progress": "",
+            "served": self.state == "finished", "warnings": [], "attempt": 1, "progress": "", "cloud": CLOUD if self.paid else {},
         }
 
 
@@ -151,6 +162,7 @@ def report_of(run: FakeRun) -> dict[str, Any]:
         "checkpoints": [{"step": 20, "files": 5, "bytes": 6_000_000, "sealed": True},
                         {"step": 40, "files": 4, "bytes": 5, "sealed": False}],
         "files": FILES, "files_note": "is signed with the run's key", "files_problem": "",
+        "phases": PHASES if run.paid else [], "approved": [list(each) for each in PAID_LINES[1:4]] if run.paid else [],
         "happened": HAPPENED, "evidence": {"lock": "free", "exit": {"rc": 0}}, "siblings": [],
         "log": {"lines": [f"step {step} loss {run.loss(step)}" for step in steps], "offset": 0},
         "again": {"tool": "start_finetune", "args": {"model": "bundled", "dataset": "samples/helpdesk.jsonl"}},

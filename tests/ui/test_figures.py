@@ -76,7 +76,9 @@ def test_a_run_in_azure_says_what_it_waits_for(view: dict[str, str], words: str)
     ({"state": "queued", "where": "Azure, T4 in eastus", "spent": "0.00", "currency": "USD"}, "Time left", "–", "0.00 USD so far"),
     ({"state": "finished", "where": "Azure, T4 in eastus", "spent": "0.42", "currency": "USD"}, "Spent", "0.42 USD", ""),
     ({"state": "finished", "where": "this machine", "spent": "0.00"}, "Spent", "free", ""),
-], ids=["running", "waiting", "ended", "here"])
-def test_money_runs_up_before_the_eyes_of_a_person(view: dict[str, str], label: str, value: str, note: str):
+    ({"state": "running", "where": "Azure, T4 in eastus", "spent": "0.31", "currency": "USD", "cloud": {"ceiling": "3.10"}},
+     "Time left", "–", "0.31 USD so far, at most 3.10 USD"),
+], ids=["running", "waiting", "ended", "here", "with its ceiling"])
+def test_money_runs_up_before_the_eyes_of_a_person(view: dict[str, object], label: str, value: str, note: str):
     left = next(each for each in figures(view) if each["name"] == "left")
     assert (left["label"], left["value"], left["note"]) == (label, value, note)

@@ -107,3 +107,13 @@ def test_columns_that_say_nothing_are_left_out_and_so_is_a_table_of_one():
 
 def test_a_difference_has_its_sign():
     assert cell_of("difference", "2.00")["text"] == "+2.00" and cell_of("difference", "-2.00")["text"] == "-2.00"
+
+
+def test_a_deployment_has_a_column_of_its_own_once_there_is_one():
+    served = {"run_id": None, "deployment_id": "7f2j8m9qxz", "call_id": "c3", "name": "bundled", "tool": "deploy_inference",
+              "person": "ada", "state": "running", "since": "2026-11-24T10:00:00.000000Z", "reserved": "9.00", "accruing": "0.10",
+              "settled": "0.00", "billed": "0.08", "difference": None}
+    assert "Deployment" not in [each["label"] for each in money_page(CLOUD)["columns"]]
+    shown = money_page({**CLOUD, "by_run": [*CLOUD["by_run"], served]})
+    at = [each["label"] for each in shown["columns"]].index("Deployment")
+    assert [row[at]["text"] for row in shown["runs"]] == ["–", "–", "7f2j8m9qxz"] and not shown["runs"][2][0]["link"]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.ui.fakes_run import FakeRun, report_of
-from ui.pages.sheet import live, moment, sheet, stamp
+from tests.ui.fakes_run import RUN_ID, FakeRun, report_of
+from ui.pages.plain import Pages
+from ui.pages.sheet import in_azure, live, moment, sheet, stamp
 
 REPORT = report_of(FakeRun(started=0))
 
@@ -39,6 +40,38 @@ def test_a_report_of_any_shape_becomes_a_page(odd: dict[str, Any]):
     assert found["drawing"] is None and not found["can_again"] and found["data"][0] == ("Rows", "cannot be counted")
 
 
+def test_a_run_on_this_machine_has_nothing_to_tell_of_azure():
+    found = sheet(REPORT)
+    assert found["cloud"] == [] == found["phases"]
+
+
+def test_a_run_in_azure_tells_where_on_whose_account_on_what_and_for_how_much():
+    found = dict(sheet(report_of(FakeRun(started=0, paid=True)))["cloud"])
+    assert (found["Region"], found["Hardware"]) == ("eastus", "T4 (Consumption-GPU-NC8as-T4)") and "@sha256:" in found["Image"]
+    assert found["Signed in as"].startswith("ann@") and found["Most it can cost"].startswith("3.10 USD")
+    assert found["Cost so far"].endswith("USD") and found["Settled"] == "not yet" and found["Job"].startswith("kept, expires 2026-11-27")
+
+
+def test_its_phases_have_their_times_and_the_last_goes_on():
+    rows = sheet(report_of(FakeRun(started=0, paid=True)))["phases"]
+    assert [(each["what"], each["lasted"]) for each in rows] == [
+        ("getting ready", "60 s"), ("uploading", "2 min"), ("waiting for a machine", "5 min"), ("running", "")]
+    assert rows[0]["when"].startswith("2026-11-24") and rows[1]["why"] == "its folder is whole"
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    ({"job": "deleted"}, "deleted"), ({"past_expiry": True}, "kept until somebody deletes it; past its expiry since 2026-11-27")])
+def test_what_became_of_its_job_is_said(more: dict[str, Any], words: str):
+    view = FakeRun(started=0, paid=True).as_json()
+    found = dict(in_azure(view | {"cloud": view["cloud"] | more}, []))
+    assert found["Job"].startswith(words)
+
+
+def test_what_a_start_waits_for_is_said():
+    view = FakeRun(started=0, paid=True).as_json()
+    assert dict(in_azure(view | {"cloud": view["cloud"] | {"waiting": "waiting for a GPU"}}, []))["Azure is"] == "waiting for a GPU"
+
+
 def test_a_turn_that_comes_is_no_change_of_state():
     turn = {"at": "2026-11-24T10:00:01Z", "from": "queued", "to": "queued", "reason": "its turn has come"}
     row = sheet(REPORT | {"happened": [turn]})["happened"][0]
@@ -56,3 +89,15 @@ def test_a_button_stands_where_it_makes_sense_and_for_whose_run_it_is(state: str
 def test_a_time_that_is_none_is_a_dash():
     assert moment("nonsense") == moment(7) == stamp(1e300) == "–" and moment(None) == ""
     assert moment("2026-11-24T10:00:00Z").startswith("2026")
+
+
+def test_the_page_of_a_run_in_azure_shows_all_of_that_and_one_here_none_of_it():
+    def page(run: FakeRun) -> str:
+        report = report_of(run)
+        shown = {"sheet": sheet(report), "live": live(report["view"], True)}
+        return Pages().page("run", "/runs", "owner", "owner", id=RUN_ID, told="", title="t", **shown)
+
+    there = page(FakeRun(started=0, paid=True))
+    for words in ("In Azure", "eastus", "@sha256:", "ann@example.test", "3.10 USD", "waiting for a machine", "5 min"):
+        assert words in there, words
+    assert 'data-testid="phases"' not in page(FakeRun(started=0))

@@ -23,8 +23,11 @@ TUNED_MOUNT, BASE_MOUNT = "/luthier/tuned", "/luthier/base"
 """Where the files of the tuned and of the untuned model lie in the container; both read-only."""
 STATE_MOUNT = "/luthier/state"
 """Where the program may write: an empty folder of each replica."""
-WIDEST = 8
-"""Bits that every allowed network must fix; 0.0.0.0/0 is everybody."""
+WIDEST = 16
+"""Bits that every allowed network must fix: at most 65,536 addresses each; 0.0.0.0/0 is everybody."""
+NEVER_SEEN = tuple(ipaddress.IPv4Network(each) for each in (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3"))
+"""Addresses within networks of one's own, and such as nobody has: no request from the internet ever comes from them."""
 MOST_RULES = 20
 
 
@@ -50,10 +53,11 @@ class AppSpec:
     """Networks (CIDR) whose requests are let in."""
     expires: str
     """ISO 8601 UTC."""
-    run_id: str = ""
     canary_percent: int = 0
     """Share of the requests that this revision gets beside `canary_of`; 0: all."""
     canary_of: int = 0
+    beside: tuple[tuple[int, int], ...] = ()
+    """Revisions that get all requests, each with its percent, while this one comes up; empty: it gets its own share at once."""
 
 
 def networks(given: Sequence[str]) -> tuple[str, ...]:
@@ -68,10 +72,13 @@ def networks(given: Sequence[str]) -> tuple[str, ...]:
         except ValueError:
             because = "one of the addresses in allow_ips is no IP address or network."
             raise AzureTrouble("policy", what, because, remedy, heard=text[:60]) from None
-        if network.version != 4:
+        if isinstance(network, ipaddress.IPv6Network):
             raise AzureTrouble("policy", what, f"{network} is an IPv6 network, and Azure's rules take IPv4 only.", remedy)
         if network.prefixlen < WIDEST:
             raise AzureTrouble("policy", what, f"{network} is so wide that the app would be open to the world.", remedy)
+        if any(network.subnet_of(each) for each in NEVER_SEEN):
+            raise AzureTrouble("policy", what, f"{network} is not an address on the internet: Azure never sees a request from there.",
+                               f"Name the address by which your network is seen from outside. {remedy}")
         found.append(str(network))
     unique = tuple(dict.fromkeys(found))
     if len(unique) > MOST_RULES:
@@ -84,6 +91,12 @@ def revision_name(app: str, revision: int) -> str:
     return f"{app}--r{revision}"
 
 
+def revision_number(name: str) -> int:
+    """The number of a revision that Azure names; 0 where the name is none of ours."""
+    number = name.rpartition("--r")[2]
+    return int(number) if number.isdigit() else 0
+
+
 def body(place: CloudPlace, names: Names, workspace: str, spec: AppSpec, key: Hidden) -> dict[str, Any]:
     """What is sent. Raises AzureTrouble `policy` when nothing says who may reach it, `not_prepared` for an image without a digest."""
     networks(spec.allow)
@@ -94,7 +107,7 @@ def body(place: CloudPlace, names: Names, workspace: str, spec: AppSpec, key: Hi
         "environmentId": place.environment_id,
         "workloadProfileName": spec.shape.name,
         "configuration": {
-            "activeRevisionsMode": "Multiple" if spec.canary_percent else "Single",
+            "activeRevisionsMode": "Multiple" if spec.canary_percent or spec.beside else "Single",
             "secrets": [{"name": "api-key", "value": key.reveal()}],
             "ingress": {
                 "external": True, "targetPort": PORT, "transport": "auto", "allowInsecure": False,
@@ -106,11 +119,15 @@ def body(place: CloudPlace, names: Names, workspace: str, spec: AppSpec, key: Hi
         },
         "template": _template(spec),
     }
-    marked = tags(workspace, run=spec.run_id, expires=spec.expires, spec=digest(properties), deployment=spec.deployment_id)
+    # Never the tag of the run: the bill would count what serving costs as the run's.
+    marked = tags(workspace, expires=spec.expires, spec=digest(properties), deployment=spec.deployment_id)
     return {"location": place.region, "tags": marked, "properties": properties}
 
 
 def _traffic(names: Names, spec: AppSpec) -> list[dict[str, Any]]:
+    if spec.beside:
+        app = names.app(spec.deployment_id)
+        return [{"revisionName": revision_name(app, revision), "weight": percent} for revision, percent in spec.beside]
     if not spec.canary_percent:
         return [{"latestRevision": True, "weight": 100}]
     before = revision_name(names.app(spec.deployment_id), spec.canary_of)

@@ -1,13 +1,15 @@
 """Inference apps in one prepared place: sent, looked at, stopped, started again, deleted; only those that are ours."""
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tools.azure.app_body import AppSpec, body, revision_name
+from policies import fault
+from tools.azure.app_body import WIDEST, AppSpec, body, revision_name, revision_number
 from tools.azure.client import Azure
 from tools.azure.credential import Hidden
-from tools.azure.names import DEPLOYMENT, EXPIRES, RUN, SPEC, is_ours
+from tools.azure.names import DEPLOYMENT, EXPIRES, SPEC, is_ours
 from tools.azure.place import CloudPlace
 from tools.azure.trouble import AzureTrouble
 
@@ -32,9 +34,14 @@ class Revision:
         return self.provisioning == "failed" or self.running == "failed"
 
     @property
+    def number(self) -> int:
+        """Its number; 0 where somebody else made it."""
+        return revision_number(self.name)
+
+    @property
     def up(self) -> bool:
         """Whether it answers, or would after waking up."""
-        return self.provisioning == "provisioned" and not self.failed and self.health != "unhealthy" and self.running in (
+        return self.active and self.provisioning == "provisioned" and not self.failed and self.health != "unhealthy" and self.running in (
             "running", "runningatmaxscale", "scaledtozero", "stopped", "")
 
 
@@ -49,10 +56,9 @@ class AppSeen:
     fqdn: str
     spec: str
     """The digest in its tag."""
-    ready: str
-    """The newest revision that came up."""
-    latest: str
     revisions: tuple[Revision, ...] = ()
+    open: bool = False
+    """Whether it may be reached from the whole world, or without encryption: somebody took away what we sent."""
 
     @property
     def replicas(self) -> int:
@@ -75,7 +81,6 @@ class ManagedApp:
 
     name: str
     deployment_id: str
-    run_id: str
     expires: str
     profile: str
     vcpu: float
@@ -88,6 +93,7 @@ class Apps:
     """The apps of one place. Every call is safe to repeat."""
 
     def __init__(self, azure: Azure, place: CloudPlace) -> None:
+        azure.check_subscription(place.subscription, f"The apps in {place.region} were not looked at")
         self._azure, self._place = azure, place
         self._names = azure.names(place.subscription, place.group)
 
@@ -97,11 +103,11 @@ class Apps:
         found = self.seen(spec.deployment_id)
         if found is None or found.spec != wanted["tags"][SPEC] or found.provisioning in ("failed", "canceled"):
             client = self._azure.containers().container_apps
-            made = self._azure.wait(f"The app {name} was not made", lambda: client.begin_create_or_update(self._place.group, name, wanted))
-            _must_be_closed(name, made)
+            self._azure.wait(f"The app {name} was not made", lambda: client.begin_create_or_update(self._place.group, name, wanted))
         elif found.provisioning == "inprogress":
             return found
         if found is not None and found.running in ("stopped", "suspended"):
+            fault.point("cloud.app.start")
             self.start(spec.deployment_id)
         return self.wanted(spec.deployment_id)
 
@@ -143,6 +149,12 @@ class Apps:
         self._azure.call(f"The app {name} was not restarted", lambda: client.restart_revision(
             self._place.group, name, revision_name(name, revision)))
 
+    def deactivate(self, revision: Revision) -> None:
+        """Let one revision take no requests and have no replica. What is gone is inactive."""
+        app, client = revision.name.rpartition("--")[0], self._azure.containers().container_apps_revisions
+        self._found(f"The revision {revision.name} was not deactivated", lambda: client.deactivate_revision(
+            self._place.group, app, revision.name))
+
     def delete(self, deployment_id: str) -> None:
         """Delete it and see that it is gone. Raises AzureTrouble when it is not."""
         self._act(deployment_id, "deleted", lambda apps, group, name: apps.begin_delete(group, name))
@@ -179,12 +191,20 @@ class Apps:
             raise
 
 
-def _must_be_closed(name: str, made: Any) -> None:
-    """What came back must still be restricted: a service that dropped the rules would have opened it to the world."""
-    ingress = ((made.get("properties") or {}).get("configuration") or {}).get("ingress") or {} if made is not None else {}
-    if made is not None and ingress.get("external") and not ingress.get("ipSecurityRestrictions"):
-        raise AzureTrouble("policy", f"The app {name} is stopped again", "Azure did not keep the rules that say who may reach it.",
-                           "Report this with the name of the app; nothing is deployed until it is understood.")
+def _is_open(ingress: Mapping[str, Any]) -> bool:
+    """Whether the rules that were sent do not hold any more: none, one that forbids (all others are let in), or one that is too wide."""
+    rules = ingress.get("ipSecurityRestrictions") or []
+    if not ingress.get("external"):
+        return False
+    return bool(ingress.get("allowInsecure")) or not rules or any(
+        _word(each.get("action")) != "allow" or _is_wide(str(each.get("ipAddressRange") or "")) for each in rules)
+
+
+def _is_wide(network: str) -> bool:
+    try:
+        return ipaddress.ip_network(network, strict=False).prefixlen < WIDEST
+    except ValueError:
+        return True
 
 
 def _seen(app: Mapping[str, Any], revisions: Any) -> AppSeen:
@@ -193,8 +213,8 @@ def _seen(app: Mapping[str, Any], revisions: Any) -> AppSeen:
     found = tuple(_revision(each.get("name") or "", each.get("properties") or {}) for each in revisions)
     return AppSeen(
         name=str(app.get("name") or ""), provisioning=_word(told.get("provisioningState")), running=_word(told.get("runningStatus")),
-        fqdn=str(ingress.get("fqdn") or ""), spec=str((app.get("tags") or {}).get(SPEC) or ""),
-        ready=str(told.get("latestReadyRevisionName") or ""), latest=str(told.get("latestRevisionName") or ""), revisions=found)
+        fqdn=str(ingress.get("fqdn") or ""), spec=str((app.get("tags") or {}).get(SPEC) or ""), revisions=found,
+        open=_is_open(ingress))
 
 
 def _revision(name: str, told: Mapping[str, Any]) -> Revision:
@@ -208,7 +228,7 @@ def _managed(app: Mapping[str, Any]) -> ManagedApp:
     containers = (told.get("template") or {}).get("containers") or [{}]
     asked = containers[0].get("resources") or {}
     created = (app.get("systemData") or {}).get("createdAt") or ""
-    return ManagedApp(str(app.get("name") or ""), str(marked.get(DEPLOYMENT) or ""), str(marked.get(RUN) or ""),
+    return ManagedApp(str(app.get("name") or ""), str(marked.get(DEPLOYMENT) or ""),
                       str(marked.get(EXPIRES) or ""), str(told.get("workloadProfileName") or ""), float(asked.get("cpu") or 0),
                       float(str(asked.get("memory") or "0Gi").removesuffix("Gi") or 0), _word(told.get("runningStatus")), str(created))
 

@@ -12,19 +12,10 @@ from policies.cloud_tables import cloud_bills
 
 _LOOK = ""
 """The day of the rows that tell of looks and not of money: their meter is the scope that was asked, empty for the look as a whole."""
+OF_DEPLOYMENT = "deployment:"
+"""Before the id of a deployment, where else a run's stands."""
 WATCH = timedelta(days=45)
 """How long a resource group is asked for its bill after it was last prepared: bills come late, and teardown is not their end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Billed:
-    """One line of a bill."""
-
-    day: date
-    run_id: str
-    """Empty for what belongs to no run: storage, logs, deployments."""
-    meter: str
-    micros: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +33,7 @@ class BillStore:
         self._book = book
 
     def put(self, lines: Mapping[tuple[date, str, str], int], scopes: Mapping[str, bool], now: datetime, *, well: bool) -> None:
-        """Keep what a look found: micro-units by day, run and meter; and each scope that was asked, with whether it is still in use.
+        """Keep what a look found: micro-units by day, whose they are and meter; and each scope that was asked, with whether it is in use.
 
         A line that was found again is corrected; where not every scope answered, a line that belongs to no run only grows.
         """
@@ -81,7 +72,7 @@ def last_look(db: Connection) -> Look | None:
 
 
 def billed_by_run(db: Connection, since: str = "") -> dict[str, int]:
-    """Micro-units by run, of the days from `since` (ISO 8601) on; what belongs to no run under the empty text."""
+    """Micro-units by run, or by `deployment:` and its id, of the days from `since` (ISO 8601) on; what belongs to neither under ""."""
     total = func.sum(cloud_bills.c.micros)
     rows = db.execute(select(cloud_bills.c.run_id, total).where(cloud_bills.c.day != _LOOK, cloud_bills.c.day >= since[:10])
                       .group_by(cloud_bills.c.run_id))
@@ -89,7 +80,7 @@ def billed_by_run(db: Connection, since: str = "") -> dict[str, int]:
 
 
 def billed_by_month(db: Connection) -> dict[tuple[str, str], int]:
-    """Micro-units by month (`2026-11`) and run."""
+    """Micro-units by month (`2026-11`) and run, or `deployment:` and its id."""
     month = func.substr(cloud_bills.c.day, 1, 7)
     rows = db.execute(select(month, cloud_bills.c.run_id, func.sum(cloud_bills.c.micros)).where(cloud_bills.c.day != _LOOK)
                       .group_by(month, cloud_bills.c.run_id))

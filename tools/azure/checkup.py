@@ -48,7 +48,7 @@ class Checkup:
         if trouble is not None:
             return facts, [_problem(trouble)]
         unknown = {"what": f"{count} in Azure that bear Luthier's tags and stand in no book",
-                   "remedy": "`list_runs` and `list_deployments` show them with their cost; adopt, stop or delete them."}
+                   "remedy": "`list_orphans` shows them with their cost: adopt, stop or delete each."}
         return facts | {"orphans": count}, [unknown] if count else []
 
     def _age(self) -> str:

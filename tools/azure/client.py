@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from random import random
@@ -13,8 +12,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tools.azure.account import Account, account_of
 from tools.azure.choice import AzureChoice
-from tools.azure.credential import ARM_SCOPE, Hidden, bearer, claims, credential, not_installed
+from tools.azure.credential import ARM_SCOPE, Hidden, bearing, claims, credential, not_installed
 from tools.azure.hosts import HostKind, check_host
 from tools.azure.names import Names, names
 from tools.azure.remedy import bad_state, certain, explained, retry_after_s, state_of
@@ -25,19 +25,9 @@ TRIES = 5
 LONGEST_PAUSE_S = 120.0
 STUCK = "Stuck"
 """The code of an operation that was not over in the time that it was given."""
+LOOK_S = 60.0
+"""How long who is signed in is believed: a person may sign in as another meanwhile."""
 SUBSCRIPTIONS = "/subscriptions?api-version=2022-12-01"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who is signed in, and the subscription that is worked in."""
-
-    user: str
-    tenant: str
-    subscription: str
-    subscription_name: str
-    others: tuple[tuple[str, str], ...] = ()
-    """Id and name of the other subscriptions of the sign-in."""
 
 
 class Azure:
@@ -48,20 +38,50 @@ class Azure:
         self.choice, self.workspace = choice, workspace
         self.calls = 0
         """Requests sent to the resource manager so far."""
-        self._ahead_s = 0.0
+        self._told = (datetime.now(UTC), time.monotonic())
+        """Azure's time, and when it was that by the clock that nobody sets."""
         # A stand-in on this machine is asked without the pauses that the real service needs.
         self.poll_s, self._backoff_s = (0.02, 0.01) if choice.endpoint else (5.0, 0.8)
         self._lock, self._counting, self._closed = threading.RLock(), threading.Lock(), threading.Event()
         self._made: dict[str, Any] = {}
         self._kept: dict[str, tuple[float, Any]] = {}
         self._account: Account | None = None
+        self._bearer: tuple[str, ...] = ()
+        self._looked = 0.0
 
-    def account(self) -> Account:
-        """Who is signed in; asked once. Raises AzureTrouble `signin`, `not_installed` or `denied`, with what to do."""
+    def account(self, *, fresh: bool = False) -> Account:
+        """Who is signed in; `fresh`: by a token of now. Raises AzureTrouble `signin`, `not_installed` or `denied`, with what to do."""
         with self._lock:
-            if self._account is None:
-                self._account = self._find_account()
+            if self._account is not None and not fresh and time.monotonic() - self._looked < LOOK_S:
+                return self._account
+            try:
+                said = claims(self.token().reveal())
+            except AzureTrouble:
+                if self._account is None or fresh:
+                    raise
+                return self._account  # what goes on with the tokens of before is looked after as long as they hold
+            if self._account is None or bearing(said) != self._bearer:
+                # What was made for somebody else holds that person's tokens.
+                self._made = {key: made for key, made in self._made.items() if key in ("credential", "tried")}
+                self._kept, self._account = {}, None
+                found = self.call("Your subscriptions were not listed", self._subscriptions)
+                self._account, self._bearer = account_of(said, found, self.choice.subscription), bearing(said)
+            self._looked = time.monotonic()
             return self._account
+
+    def check_account(self, user: str, tenant: str, what: str) -> None:
+        """Raise AzureTrouble `denied` when now somebody else is signed in than an approval named."""
+        now = self.account(fresh=True)
+        if (now.user, now.tenant) != (user, tenant):
+            raise AzureTrouble("denied", what, f"it was approved for {user} (tenant {tenant}), and {now.user} (tenant {now.tenant}) is "
+                               "signed in.", f"Sign in as {user} again, or ask anew: the next card names who is signed in.")
+
+    def check_subscription(self, subscription: str, what: str) -> None:
+        """Raise AzureTrouble `denied` when another subscription is in use than the one of a place: nothing of it would be found there."""
+        now = (self._account or self.account()).subscription
+        if now.lower() != subscription.lower():
+            raise AzureTrouble("denied", what, f"it was prepared in the subscription {subscription}, and {now} is in use.",
+                               f"Set LUTHIER_AZURE_SUBSCRIPTION to {subscription} and start Luthier again.")
 
     def containers(self) -> Any:
         """`ContainerAppsAPIClient`."""
@@ -100,15 +120,10 @@ class Azure:
             try:
                 with self._tried().here():
                     return work()
-            except AzureTrouble:
-                raise
             except Exception as error:
-                trouble = explained(what, error)
-                if trouble is None:
-                    raise
-                pause = retry_after_s(error)
+                trouble, pause = _told(what, error), retry_after_s(error)
                 again = trouble.trouble in ("throttled", "transient") and tries < TRIES and (pause or 0) <= LONGEST_PAUSE_S
-                if not again:
+                if not again or self._closed.is_set():
                     raise trouble from error
                 self._pause(pause if pause is not None else self._backoff_s * 2 ** (tries - 1))
         raise AssertionError("unreachable")
@@ -132,10 +147,7 @@ class Azure:
         try:
             found = poller.result(0)
         except Exception as error:
-            trouble = explained(what, error, polled=True)
-            if trouble is None:
-                raise
-            raise trouble from error
+            raise _told(what, error, polled=True) from error
         if state_of(found) in ("failed", "canceled", "upgradefailed", "scheduledfordelete"):
             raise bad_state(what, found)
         return found
@@ -156,12 +168,8 @@ class Azure:
         try:
             with self._tried().here():
                 return work()
-        except AzureTrouble:
-            raise
         except Exception as error:
-            trouble = explained(what, error)
-            if trouble is None:
-                raise
+            trouble = _told(what, error)
             if certain(error) or trouble.trouble in ("signin", "not_installed"):
                 raise trouble from error
             raise AzureTrouble("unknown", what, "it was sent, and whether it was done is not known.", "Luthier looks what became of it.",
@@ -194,12 +202,17 @@ class Azure:
         self._closed.wait(seconds)
 
     def now(self) -> datetime:
-        """The time by Azure's clock, as its last answer told it; this machine's own before there was one."""
-        return datetime.now(UTC) + timedelta(seconds=self._ahead_s)
+        """The time by Azure's clock, as its last answer told it; before there was one, as this machine had it at the beginning."""
+        at, then = self._told
+        return at + timedelta(seconds=time.monotonic() - then)
+
+    def leave(self) -> None:
+        """End pauses and tries, so that threads which are at work come to their end."""
+        self._closed.set()
 
     def close(self) -> None:
         """End pauses and close the clients."""
-        self._closed.set()
+        self.leave()
         with self._lock:
             made, self._made = list(self._made.values()), {}
         for each in made:
@@ -237,27 +250,6 @@ class Azure:
         with self._lock:
             return self._made.setdefault("tried", Tried())
 
-    def _find_account(self) -> Account:
-        said = claims(self.token().reveal())
-        found = self.call("Your subscriptions were not listed", self._subscriptions)
-        usable = {each["subscriptionId"]: each for each in found if str(each.get("state", "Enabled")).lower() in ("enabled", "warned")}
-        wanted = self.choice.subscription.lower() or (next(iter(usable)) if len(usable) == 1 else "")
-        listed = ", ".join(f"{each.get('displayName', '?')} ({key})" for key, each in usable.items()) or "none"
-        user = bearer(said)
-        if not usable:
-            raise AzureTrouble("denied", "There is no subscription to work in", f"{user} can use none.",
-                               "Ask the owner of a subscription for the role Contributor on a resource group in it.")
-        if not wanted:
-            raise AzureTrouble("signin", "There are several subscriptions", f"{user} can use: {listed}.",
-                               "Set LUTHIER_AZURE_SUBSCRIPTION to the id of the one to work in, and start Luthier again.")
-        mine = next((each for key, each in usable.items() if key.lower() == wanted), None)
-        if mine is None:
-            raise AzureTrouble("signin", f"The subscription {wanted} cannot be used", f"{user} can use: {listed}.",
-                               "Correct LUTHIER_AZURE_SUBSCRIPTION, or sign in with an account that may use it.")
-        others = tuple((key, str(each.get("displayName", ""))) for key, each in usable.items() if each is not mine)
-        tenant = str(mine.get("tenantId") or said.get("tid", ""))
-        return Account(user, tenant, mine["subscriptionId"], str(mine.get("displayName", "")), others)
-
     def _subscriptions(self) -> list[dict[str, Any]]:
         from azure.core.rest import HttpRequest
 
@@ -279,10 +271,18 @@ class Azure:
 
     def _hear(self, date: str) -> None:
         with suppress(ValueError, TypeError):
-            ahead = (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+            said, here = parsedate_to_datetime(date), datetime.now(UTC)
             # A Date has whole seconds, and the answer was under way: so small a difference is none.
-            self._ahead_s = ahead if abs(ahead) > 3 else 0.0
+            self._told = (said if abs((said - here).total_seconds()) > 3 else here, time.monotonic())
 
     def _pause(self, seconds: float) -> None:
         """Wait, a little unevenly, so that many do not come again together; never less than Azure asked for."""
         self._closed.wait(seconds * (1 + random() / 4))
+
+
+def _told(what: str, error: Exception, *, polled: bool = False) -> AzureTrouble:
+    """What an error of the clients means. What is told already, and what is a bug of ours, rises as it is."""
+    trouble = None if isinstance(error, AzureTrouble) else explained(what, error, polled=polled)
+    if trouble is None:
+        raise error
+    return trouble

@@ -1,4 +1,4 @@
-"""The bill: asked of Azure once a day, by run and meter, and kept beside what Luthier counted itself. Late by a day, and never final."""
+"""The bill: asked of Azure once a day, by run or deployment, and kept beside what Luthier counted. Late by a day, and never final."""
 
 import logging
 import threading
@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from policies.book import Book
 from policies.limits import MICROS
-from tools.azure.bills import BillStore
+from tools.azure.bills import OF_DEPLOYMENT, BillStore
 from tools.azure.client import Azure
-from tools.azure.names import RUN
+from tools.azure.names import DEPLOYMENT, RUN
 from tools.azure.place import PlaceStore
 from tools.azure.trouble import AzureTrouble
 from tools.runs.rid import is_rid
@@ -54,10 +54,10 @@ class CostWatch:
         troubles: list[AzureTrouble] = []
         for scope, (used, ours) in scopes.items():
             try:
-                for day, run_id, meter, amount in self._ask(scope, first, now.date()):
-                    # Without a run's tag, a group that others use too says nothing of what is ours.
-                    if run_id or ours:
-                        lines[day, run_id, meter] = lines.get((day, run_id, meter), 0) + amount
+                for (day, whose, meter), amount in self._asked(scope, first, now.date()).items():
+                    # Without a tag of ours, a group that others use too says nothing of what is ours.
+                    if whose or ours:
+                        lines[day, whose, meter] = lines.get((day, whose, meter), 0) + amount
             except AzureTrouble as trouble:
                 if used or trouble.trouble != "not_found":
                     troubles.append(trouble)
@@ -81,8 +81,19 @@ class CostWatch:
             found[f"/subscriptions/{place.subscription}/resourceGroups/{place.group}"] = (True, place.group_is_ours)
         return found
 
-    def _ask(self, scope: str, first: date, last: date) -> Iterable[tuple[date, str, str, int]]:
-        body = query(first, last)
+    def _asked(self, scope: str, first: date, last: date) -> dict[tuple[date, str, str], int]:
+        """Micro-units by day, run or deployment, and meter. Two questions, since Azure groups by two things only: one is the meter."""
+        found: dict[tuple[date, str, str], int] = {}
+        of_runs, of_deployments = self._ask(scope, query(first, last)), self._ask(scope, query(first, last, DEPLOYMENT))
+        for day, run_id, meter, amount in of_runs:
+            found[day, run_id, meter] = found.get((day, run_id, meter), 0) + amount
+        for day, ident, meter, amount in of_deployments:
+            if ident:  # the first question counted it under no run
+                found[day, f"{OF_DEPLOYMENT}{ident}", meter] = found.get((day, f"{OF_DEPLOYMENT}{ident}", meter), 0) + amount
+                found[day, "", meter] = found.get((day, "", meter), 0) - amount
+        return found
+
+    def _ask(self, scope: str, body: dict[str, Any]) -> list[tuple[date, str, str, int]]:
         answer = self._azure.send_once(_WHAT, lambda: self._azure.costs().query.usage(scope.lstrip("/"), body))
         found, seen = list[tuple[date, str, str, int]](), set[str]()
         page = None if answer is None else answer.properties
@@ -140,23 +151,23 @@ class CostLooks:
             log.warning("the bill: %s", trouble)
 
 
-def query(first: date, last: date) -> dict[str, Any]:
-    """The question: the actual cost of each day, by meter and by the run's tag."""
+def query(first: date, last: date, tag: str = RUN) -> dict[str, Any]:
+    """The question: the actual cost of each day, by meter and by the value of a tag."""
     return {
         "type": "ActualCost", "timeframe": "Custom",
         "timePeriod": {"from": f"{first.isoformat()}T00:00:00Z", "to": f"{last.isoformat()}T23:59:59Z"},
         "dataset": {
             "granularity": "Daily", "aggregation": {"totalCost": {"name": "Cost", "function": "Sum"}},
-            "grouping": [{"type": "Dimension", "name": "Meter"}, {"type": "TagKey", "name": RUN}],
+            "grouping": [{"type": "Dimension", "name": "Meter"}, {"type": "TagKey", "name": tag}],
         },
     }
 
 
 def rows_of(columns: list[str], rows: Iterable[Any]) -> list[tuple[date, str, str, int]]:
-    """Day, run, meter and micro-units of each row. Raises AzureTrouble where a column is missing or the money is not in US dollars."""
+    """Day, tag's value, meter and micro-units of each row. Raises AzureTrouble where a column is missing or the money is no US dollars."""
     at = {name.lower(): number for number, name in enumerate(columns)}
     cost, day, meter, money = (at.get(name) for name in ("cost", "usagedate", "meter", "currency"))
-    tag = at.get("tagvalue", at.get(RUN))
+    tag = at.get("tagvalue", at.get(RUN, at.get(DEPLOYMENT)))
     if cost is None or day is None or meter is None or money is None:
         raise _unusable(f"it has the columns {', '.join(columns) or 'none'}.")
     found = list[tuple[date, str, str, int]]()
@@ -165,15 +176,15 @@ def rows_of(columns: list[str], rows: Iterable[Any]) -> list[tuple[date, str, st
         try:
             if values[money] != "USD":
                 raise _unusable(f"it is in {str(values[money])[:3]}, and money is compared in US dollars only.")
-            run_id = "" if tag is None else _run(values[tag])
-            found.append((_day(values[day]), run_id, str(values[meter] or "")[:100], _micros(values[cost])))
+            ident = "" if tag is None else _ident(values[tag])
+            found.append((_day(values[day]), ident, str(values[meter] or "")[:100], _micros(values[cost])))
         except (IndexError, TypeError, ValueError, InvalidOperation):
             raise _unusable("a row has no usable day or amount.") from None
     return found
 
 
-def _run(value: Any) -> str:
-    """The run of a tag's value, which somebody may have changed; some answers write the tag's name before it."""
+def _ident(value: Any) -> str:
+    """The run or deployment of a tag's value, which somebody may have changed; some answers write the tag's name before it."""
     text = str(value or "").rpartition(":")[2].strip('" ')
     return text if is_rid(text) else ""
 

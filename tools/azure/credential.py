@@ -2,6 +2,8 @@
 
 import base64
 import json
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from tools.azure.choice import AzureChoice
@@ -36,6 +38,8 @@ def credential(choice: AzureChoice) -> Any:
         import azure.identity as identity
     except ImportError as missing:
         raise not_installed() from missing
+    # It warns of each way to sign in that is not there; what is told of all that is one sentence.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     match choice.sign_in:
         case "cli":
             return identity.AzureCliCredential()
@@ -67,7 +71,12 @@ def claims(token: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
 
 
-def bearer(said: dict[str, str]) -> str:
+def bearing(said: Mapping[str, str]) -> tuple[str, ...]:
+    """What of a token's claims tells one sign-in from another."""
+    return (*(said.get(name, "") for name in ("tid", "oid", "sub", "appid")), bearer(said))
+
+
+def bearer(said: Mapping[str, str]) -> str:
     """The person or the application that a token's claims name."""
     for name in _NAMED:
         if said.get(name):

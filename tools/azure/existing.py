@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import JsonValue
@@ -10,12 +11,13 @@ from tools.azure import infrastructure as made
 from tools.azure.client import Azure
 from tools.azure.credential import Hidden
 from tools.azure.names import Names, is_ours
-from tools.azure.place import READ_ONLY, READ_WRITE
+from tools.azure.place import READ_ONLY, READ_WRITE, plain
 from tools.azure.remedy import state_of
 from tools.azure.trouble import AzureTrouble
 
 State = Literal["there", "missing", "different"]
-STORAGES: tuple[tuple[str, Literal["ReadWrite", "ReadOnly"]], ...] = ((READ_WRITE, "ReadWrite"), (READ_ONLY, "ReadOnly"))
+Access = Literal["ReadWrite", "ReadOnly"]
+STORAGES: tuple[tuple[str, Access], ...] = ((READ_WRITE, "ReadWrite"), (READ_ONLY, "ReadOnly"))
 FAILED = ("failed", "canceled", "upgradefailed")
 """States of a resource of ours that is made anew."""
 
@@ -54,6 +56,8 @@ class Wanted:
     image_named: str = ""
     own_group: bool = False
     """Whether the group's name is one of ours, so that a group without our tags is somebody else's."""
+    linked_at: str = ""
+    """When the share was last linked to the environment, as ISO 8601 UTC: a key of the account made since is not in the links."""
 
 
 class Existing:
@@ -85,7 +89,7 @@ class Existing:
         parts.append(_part("environment", self.names.environment, environment, self.environment_difference(environment)))
         for name, access in STORAGES:
             link = self.link(name) if environment else None
-            parts.append(_part("storage link", name, link, self.link_difference(link, access)))
+            parts.append(_part("storage link", name, link, self.link_difference(link, access, account)))
         return tuple(parts)
 
     def provider(self, name: str) -> bool:
@@ -139,14 +143,18 @@ class Existing:
         lacks = [each for each in self._wanted.profiles if each not in profiles_of(found)]
         return f"it gets {', '.join(lacks)}" if lacks else ""
 
-    def link_difference(self, found: Any, access: str) -> str:
+    def link_difference(self, found: Any, access: str, account: Any) -> str:
         """What a storage link must be changed in, in words; empty when nothing."""
         if found is None:
             return ""
         link = getattr(found.properties, "azure_file", None)
         same = link is not None and (link.account_name, link.share_name, str(getattr(link.access_mode, "value", link.access_mode))) == (
             self.names.storage, self.names.share, access)
-        return "" if same else "it names another share"
+        if not same:
+            return "it names another share"
+        # The key in a link is never read back.
+        made = getattr(getattr(account, "key_creation_time", None), "key1", None)
+        return "the account's key was changed since" if is_newer(made, self._wanted.linked_at) else ""
 
     def log_key(self) -> Hidden:
         """The key by which the environment writes to the log workspace."""
@@ -180,6 +188,11 @@ class Existing:
         return found
 
 
+def is_newer(made: datetime | None, linked_at: str) -> bool:
+    """Whether a key was made after the links that should hold it; not where one of the two times is unknown."""
+    return made is not None and linked_at != "" and made > datetime.fromisoformat(linked_at)
+
+
 def account_difference(found: Any) -> str:
     """What an account of ours must be changed in, in words; empty when nothing. Raises AzureTrouble `policy` without shared keys."""
     if found is None:
@@ -207,11 +220,6 @@ def profiles_of(environment: Any) -> dict[str, Any]:
     """The workload profiles of an environment, by name."""
     found = getattr(getattr(environment, "properties", None), "workload_profiles", None) or ()
     return {str(each.name): each for each in found}
-
-
-def plain(region: str) -> str:
-    """`West US 3` and `westus3` as `westus3`."""
-    return region.replace(" ", "").lower()
 
 
 def _part(kind: str, name: str, found: Any, difference: str = "") -> Part:

@@ -4,14 +4,16 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from policies.tool import ToolFailed
 from tools.azure.client import Azure
 from tools.azure.place import CloudPlace
-from tools.azure.share_ask import TRIES, Gone, There, ask
+from tools.azure.share_ask import REFUSED_KEY, TRIES, Gone, There, ask
+from tools.azure.share_entry import Entry, Shrunk, etag_of, length_of, listed
 from tools.azure.share_names import safe_name, safe_relative, without_twins
 from tools.azure.transfer import begun, coverage, digest, each_piece, forget, is_covered, marked, note, pieces, seen
 from tools.azure.trouble import AzureTrouble
@@ -23,34 +25,29 @@ RANGE, CHUNK = 4 << 20, 8 << 20
 WORKERS = 4
 MOST = 200 << 30
 """Bytes of the largest file that is downloaded."""
+MOST_ENTRIES, DEEPEST = 10_000, 20
+"""Of a list that is read: files and folders, and folders in one another. A run may have written any number."""
 Progress = Callable[[int], None]
 """Hears how many bytes have come or gone since it was called last."""
-
-
-class Shrunk(Exception):
-    """The file is shorter than the position that was asked for: it was begun anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or folder on the share."""
-
-    name: str
-    is_dir: bool
-    size: int
-    etag: str
-    modified: datetime
 
 
 class Share:
     """One share. Every method raises AzureTrouble; thread-safe."""
 
-    def __init__(self, client: Any, pause_s: float = 0.5) -> None:
-        """`client`: the library's ShareClient. `pause_s` before the second try of a request that Azure was too busy for."""
-        self._client, self._pause_s = client, pause_s
+    def __init__(self, client: Any, pause_s: float = 0.5, renew: Callable[[], bool] = lambda: False) -> None:
+        """`client`: the library's ShareClient. `pause_s` before the second try of a request that Azure was too busy for.
+
+        `renew` gives the client the account's key of now; whether it is another one.
+        """
+        self._client, self._pause_s, self._renew = client, pause_s, renew
         self._made: set[str] = set()
 
     def _try(self, what: str, work: Callable[[], T], *, gone: bool = False) -> T:
+        try:
+            return ask(what, work, self._pause_s, gone=gone)
+        except AzureTrouble as trouble:
+            if trouble.code != REFUSED_KEY or not self._renew():
+                raise
         return ask(what, work, self._pause_s, gone=gone)
 
     def make_folders(self, path: str) -> None:
@@ -149,7 +146,7 @@ class Share:
             begin, length = one
             stream = self._try(what, lambda: file.download_file(offset=begin, length=length, max_concurrency=1))
             data = self._try(what, stream.readall)
-            if _etag(stream.properties) != found.etag or len(data) != length:
+            if etag_of(stream.properties) != found.etag or len(data) != length:
                 raise Shrunk(remote)
             os.pwrite(fd, data, begin)
             tell(length)
@@ -181,11 +178,10 @@ class Share:
             except HttpResponseError as error:
                 if error.status_code != 416:
                     raise
-                if _length_of(error) is None:
+                length = length_of(error)
+                if length is None:
                     found = self.stat(remote)
                     length = 0 if found is None else found.size
-                else:
-                    length = _length_of(error) or 0
                 if length < offset:
                     raise Shrunk(remote) from error
                 return b""
@@ -197,7 +193,7 @@ class Share:
         found = self._properties(remote)
         if found is None:
             return None
-        return Entry(remote.rpartition("/")[2], False, int(found.size), _etag(found), found.last_modified or datetime.now(UTC))
+        return Entry(remote.rpartition("/")[2], False, int(found.size), etag_of(found), found.last_modified or datetime.now(UTC))
 
     def _properties(self, remote: str) -> Any:
         file = self._client.get_file_client(safe_relative(remote))
@@ -220,24 +216,30 @@ class Share:
         directory = self._client.get_directory_client(safe_relative(folder))
         include = ["Etag", "timestamps"]
         try:
-            found = self._try(f"List {folder}", lambda: list(directory.list_directories_and_files(include=include)))
+            found = self._try(f"List {folder}", lambda: list(islice(
+                directory.list_directories_and_files(include=include), MOST_ENTRIES + 1)))
         except AzureTrouble as trouble:
             if trouble.trouble == "not_found":
                 return ()
             raise
-        listed = [Entry(each.name, bool(each.is_directory), int(getattr(each, "size", 0) or 0), _etag(each),
-                        getattr(each, "last_modified", None) or getattr(each, "last_write_time", None) or datetime.now(UTC))
-                  for each in found]
-        return tuple(sorted(listed, key=lambda each: each.name))
+        if len(found) > MOST_ENTRIES:
+            raise _too_many(folder)
+        return tuple(sorted((listed(each) for each in found), key=lambda each: each.name))
 
     def walk(self, folder: str) -> Iterator[tuple[str, Entry]]:
         """Every file below a folder, with its path from that folder on. ToolFailed as `entries`."""
-        for each in self.entries(folder):
-            if each.is_dir:
-                for below, entry in self.walk(f"{folder}/{each.name}"):
-                    yield f"{each.name}/{below}", entry
-            else:
-                yield each.name, each
+        waiting, seen = [""], 0
+        while waiting:
+            above = waiting.pop()
+            for each in self.entries(f"{folder}/{above}".rstrip("/")):
+                path = f"{above}/{each.name}".lstrip("/")
+                seen += 1
+                if seen > MOST_ENTRIES or path.count("/") >= DEEPEST:
+                    raise _too_many(folder)
+                if each.is_dir:
+                    waiting.append(path)
+                else:
+                    yield path, each
 
     def delete(self, remote: str) -> None:
         """Delete a file; harmless when it is not there."""
@@ -258,6 +260,11 @@ class Share:
             self._try(f"Delete {folder}", self._client.get_directory_client(folder).delete_directory, gone=True)
 
 
+def _too_many(folder: str) -> ToolFailed:
+    return ToolFailed(f"List {folder}", f"It has more than {MOST_ENTRIES} files, or more than {DEEPEST} folders in one another.",
+                      "No run of Luthier's leaves so many: look at the share, and delete what does not belong there.", kind="foreign_name")
+
+
 def open_share(azure: Azure, place: CloudPlace) -> Share:
     """The share of a place, with the account's key as Azure gives it now: it is used by the client alone and kept nowhere else."""
     try:
@@ -266,25 +273,27 @@ def open_share(azure: Azure, place: CloudPlace) -> Share:
         from tools.azure.credential import not_installed
 
         raise not_installed() from missing
+    azure.check_subscription(place.subscription, f"The share in {place.region} was not opened")
     url = azure.check_host(place.files, "files")
     accounts = azure.storage().storage_accounts
-    keys = azure.call("The key of the storage account was not read", lambda: accounts.list_keys(place.group, place.account))
+
+    def key() -> str:
+        found = azure.call("The key of the storage account was not read", lambda: accounts.list_keys(place.group, place.account))
+        return str(found.keys_property[0].value)
+
     # The library would wait 15 seconds before its second try; `ask` tries again beside it.
     tries = ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=0 if azure.choice.endpoint else 2, random_jitter_range=1)
     verify: dict[str, Any] = {"connection_verify": str(azure.choice.ca)} if azure.choice.ca else {}
     service = ShareServiceClient(
-        url, credential={"account_name": place.account, "account_key": keys.keys_property[0].value},
+        url, credential={"account_name": place.account, "account_key": key()},
         connection_timeout=10, read_timeout=60, max_single_get_size=32 << 20, max_chunk_get_size=CHUNK, max_range_size=RANGE,
         retry_policy=tries, **verify)
-    return Share(service.get_share_client(place.share), 0.01 if azure.choice.endpoint else 0.5)
 
+    def renew() -> bool:
+        signer, now = service.credential, key()
+        if signer.account_key == now:
+            return False
+        signer.account_key = now  # all clients of this service sign with it
+        return True
 
-def _etag(found: Any) -> str:
-    return str(getattr(found, "etag", "") or "").strip('"')
-
-
-def _length_of(error: Any) -> int | None:
-    """The file's length, where the answer to a range beyond it says so."""
-    said = str(error.response.headers.get("Content-Range") or "") if error.response is not None else ""
-    length = said.rpartition("/")[2]
-    return int(length) if length.isdigit() else None
+    return Share(service.get_share_client(place.share), 0.01 if azure.choice.endpoint else 0.5, renew)

@@ -133,9 +133,10 @@ def body(spec: JobSpec, place: CloudPlace, workspace: str, values: Mapping[str, 
 
 
 class Jobs:
-    """The jobs of one place. Every method raises AzureTrouble."""
+    """The jobs of one place. Every method raises AzureTrouble, and so does making one where another subscription is in use."""
 
     def __init__(self, azure: Azure, place: CloudPlace) -> None:
+        azure.check_subscription(place.subscription, f"The jobs in {place.region} were not looked at")
         self._azure, self._place, self._group = azure, place, place.group
 
     def name(self, run_id: str) -> str:

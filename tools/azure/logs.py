@@ -77,6 +77,10 @@ class LogStream:
             return ()
         try:
             found = tuple(self._connected(job, endpoint, follow=False))
+        except AzureTrouble as trouble:
+            if trouble.status != 401:
+                raise
+            found = tuple(self._connected(job, endpoint, follow=False))  # its token ran out just then: each connection has a new one
         except httpx.HTTPError as error:
             raise AzureTrouble("transient", WHAT, "the log host did not answer.", "Try again in a minute.",
                                heard=type(error).__name__) from error

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from policies.limits import Limits
 from tools.azure.client import Azure
-from tools.azure.place import PlaceStore, Shape
+from tools.azure.place import PlaceStore, Shape, plain
 from tools.azure.prices import Prices
 from tools.azure.quota import Quota, quota, request_words, shapes
 from tools.azure.rates import Rate
@@ -108,7 +108,7 @@ class CloudOffers:
 
     def survey(self, need_bytes: int, *, gpu: str = "", region: str = "") -> Survey:
         """Look at one region, or at all that are allowed. Raises AzureTrouble when nobody is signed in or a name is not allowed."""
-        allowed, ready = self._limits().places, [each.region for each in self._prepared.all()]
+        allowed, ready, region = self._limits().places, [each.region for each in self._prepared.all()], plain(region)
         if region and region not in allowed.regions:
             raise AzureTrouble("policy", f"The region {region!r} is not allowed",
                                f"the limits allow {', '.join(allowed.regions) or 'none'}.",
@@ -141,7 +141,7 @@ def survey(azure: Azure, prices: Prices, regions: Iterable[str], allowed_skus: C
             listed = [each for each in shapes(azure, region) if each.name in allowed_skus]
             seen.update(each.gpu or each.name for each in listed)
             for shape in listed:
-                if not _is_wanted(shape, gpu):
+                if not shape.is_called(gpu):
                     continue
                 if room_bytes(shape) < need_bytes:
                     small[shape.name] = shape
@@ -185,15 +185,6 @@ def risk_of(shape: Shape, found: Quota) -> Risk:
     if found.limit <= 0:
         return "none"
     return "waits" if found.free == 0 else "low"
-
-
-def _is_wanted(shape: Shape, gpu: str) -> bool:
-    wanted = gpu.strip().lower()
-    if wanted in {"cpu", "none"}:
-        return not shape.gpus
-    if wanted in {"", "gpu", "auto", "any"}:
-        return bool(shape.gpus)
-    return wanted == shape.name.lower() or (bool(shape.gpu) and wanted.removeprefix("nvidia ") == shape.gpu.lower())
 
 
 def _order(offer: Offer) -> tuple[object, ...]:

@@ -45,7 +45,7 @@ class Orphan:
         """What a person can do about it."""
         adopt = f"take it up with adopt_run execution={self.running[0]}, " if self.kind == "job" and self.running else ""
         stop = f"end it with stop_orphan name={self.name}, " if self.running else ""
-        return f"You can {adopt}{stop}or delete it with teardown_cloud only=orphans."
+        return f"You can {adopt}{stop}or delete it with teardown_cloud only=orphans name={self.name}."
 
     def as_json(self) -> dict[str, JsonValue]:
         """For results."""

@@ -15,10 +15,10 @@ PREPARE = (
     "Microsoft.App/managedEnvironments/storages/write",
 )
 RUN = (
-    "Microsoft.App/jobs/write", "Microsoft.App/jobs/start/action", "Microsoft.App/jobs/stop/action", "Microsoft.App/jobs/delete",
+    "Microsoft.App/jobs/write", "Microsoft.App/jobs/start/action", "Microsoft.App/jobs/stop/action",
     "Microsoft.App/managedEnvironments/join/action", "Microsoft.Storage/storageAccounts/listKeys/action",
 )
-SERVE = ("Microsoft.App/containerApps/write", "Microsoft.App/containerApps/delete", "Microsoft.App/managedEnvironments/join/action")
+SERVE = ("Microsoft.App/containerApps/write", "Microsoft.App/managedEnvironments/join/action")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class Grant:
 
     def allows(self, action: str) -> bool:
         """Whether this role brings the action."""
-        return _any(self.actions, action) and not _any(self.not_actions, action)
+        # Azure's own roles say `Microsoft.App/containerApps/*/write` and mean `Microsoft.App/containerApps/write`, too.
+        wide = [each.replace("/*/", "/") for each in self.actions if "/*/" in each]
+        return _any((*self.actions, *wide), action) and not _any(self.not_actions, action)
 
 
 def grants(azure: Azure, group: str) -> tuple[Grant, ...] | None:
@@ -58,6 +60,7 @@ def check_permissions(azure: Azure, group: str, wanted: Sequence[str], what: str
     if not lacks:
         return
     asked = {role_for(each) for each in lacks}
+    asked = {(role, scope) for role, scope in asked if role == "Contributor" or ("Contributor", scope) not in asked}
     roles = " and ".join(sorted({f"{role} on {scope}" for role, scope in asked}))
     more = f" and {len(lacks) - 1} more" if len(lacks) > 1 else ""
     raise AzureTrouble("denied", what, f"{azure.account().user} lacks the permission {lacks[0]}{more} in the resource group {group}.",

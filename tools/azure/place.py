@@ -1,6 +1,7 @@
 """What is prepared in Azure: the group, environment, storage and logs that runs and deployments of one region share."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -30,6 +31,17 @@ class Shape:
     gpu: str = ""
     """`T4`, `A100`; empty without one."""
     gpu_gib: float = 0.0
+
+    def is_called(self, wanted: str) -> bool:
+        """Whether a person's word means it: any GPU (empty, `gpu`, `any`, `auto`), `cpu`, a GPU's name, or the profile's own name."""
+        word = wanted.strip().lower()
+        if word in {"", "gpu", "any", "auto"}:
+            return bool(self.gpus)
+        if word in {"cpu", "none"}:
+            return not self.gpus
+        said = set(re.split(r"[\s-]+", word)) - {"nvidia", "tesla"}
+        known = {self.gpu.lower(), f"{self.gpu_gib:g}gb", *self.name.lower().split("-")}
+        return word == self.name.lower() or (self.gpus > 0 and self.gpu.lower() in said and said <= known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,11 @@ class PlaceStore:
     def forget(self, region: str) -> None:
         """It is gone."""
         self._book.write(lambda db: db.execute(delete(cloud_places).where(cloud_places.c.region == region)) and None)
+
+
+def plain(region: str) -> str:
+    """`West US 3` and `westus3` as `westus3`."""
+    return region.replace(" ", "").lower()
 
 
 def _place(kept: Mapping[str, Any]) -> CloudPlace:

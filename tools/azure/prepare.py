@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, JsonValue
@@ -13,14 +14,15 @@ from policies.book import Book, now_text
 from policies.proposal import FREE, Effect, Proposal
 from policies.tables import approvals, calls
 from policies.tool import Call, Recall, Result, ToolArgs
+from tools.azure.account import Account
 from tools.azure.ceiling import kept_ceiling
 from tools.azure.client import Azure
-from tools.azure.existing import Existing, Part, Wanted, plain
+from tools.azure.existing import Existing, Part, Wanted
 from tools.azure.image import resolve_image
 from tools.azure.infrastructure import CONSUMPTION
 from tools.azure.names import group_name
 from tools.azure.permissions import PREPARE, check_permissions
-from tools.azure.place import CloudPlace, PlaceStore
+from tools.azure.place import CloudPlace, PlaceStore, plain
 from tools.azure.provision import Provisioning
 from tools.azure.quota import gpu_regions, shapes
 from tools.azure.trouble import AzureTrouble
@@ -78,7 +80,7 @@ class PrepareCloud:
             effects=frozenset({Effect.READ if args.dry_run else Effect.SPEND}), target=f"cloud:{wanted.region}",
             where=f"Azure, {wanted.region}", cost=FREE if args.dry_run else money.cost,
             supersedes=f"prepare:{wanted.region}", card=self._card(wanted, parts),
-            plan={**_as_plan(wanted), "resources": [each.as_json() for each in parts]}, region=wanted.region,
+            plan={**_as_plan(wanted, self._azure.account()), "resources": [each.as_json() for each in parts]}, region=wanted.region,
             sku="" if args.dry_run else next((each for each in self._skus() if each in wanted.profiles), CONSUMPTION),
             max_minutes=0 if args.dry_run else LONGEST_MINUTES,
         )
@@ -87,9 +89,8 @@ class PrepareCloud:
         """Make what is missing, or list it. Cut off anywhere, the next call goes on."""
         plan = call.plan if call.plan.get("resources") else self.propose(args).plan
         wanted = _of_plan(plan)
-        if wanted.subscription != self._azure.account().subscription:
-            raise AzureTrouble("conflict", "The place was not prepared", "the sign-in now works in another subscription than was approved.",
-                               "Ask again.")
+        self._azure.check_subscription(wanted.subscription, "The place was not prepared")
+        self._azure.check_account(str(plan["account"]), wanted.tenant, "The place was not prepared")
         listed: Any = plan["resources"]
         if args.dry_run:
             return self._said(wanted, [dict(each) for each in listed], DRY)
@@ -135,10 +136,24 @@ class PrepareCloud:
         if not any(each.gpus for each in offered):
             others = ", ".join(gpu_regions(self._azure, [each for each in allowed if each != region])) or "none of the allowed ones"
             raise AzureTrouble("conflict", f"{region} cannot be prepared", "it offers no serverless GPU.", f"Regions that do: {others}.")
+        group, own = self._group(args, region)
         image, named = resolve_image(self._azure, choice.image), choice.image
-        group = args.resource_group or group_name(choice, self._azure.workspace, region)
         return Wanted(account.subscription, account.tenant, group, region, tuple(each.name for each in offered), image,
-                      named if "@" not in named else "", own_group=not (args.resource_group or choice.group))
+                      named if "@" not in named else "", own_group=own, linked_at=self._places.kept_at(region))
+
+    def _group(self, args: PrepareArgs, region: str) -> tuple[str, bool]:
+        """The group, and whether its name is ours. A region that is prepared stays where it is, in view."""
+        own, named = group_name(replace(self._azure.choice, group=""), self._azure.workspace, region), args.resource_group
+        named = named or self._azure.choice.group
+        kept = self._places.get(region)
+        if kept is None:
+            return named or own, not named
+        what = f"{region} cannot be prepared"
+        self._azure.check_subscription(kept.subscription, what)
+        if named and named.lower() != kept.group.lower():
+            raise AzureTrouble("conflict", f"{what} in {named}", f"it is prepared in {kept.group} already, where its runs and files are.",
+                               f"Leave the group as it is, or tear {kept.group} down first (teardown_cloud).")
+        return kept.group, not named and kept.group == own
 
     def _card(self, wanted: Wanted, parts: tuple[Part, ...]) -> tuple[tuple[str, str], ...]:
         account, providers = self._azure.account(), [each for each in parts if each.kind == "provider"]
@@ -167,8 +182,9 @@ class PrepareCloud:
         return Result(result, {"state": state, "region": wanted.region, "resources": len(listed), "missing": missing})
 
 
-def _as_plan(wanted: Wanted) -> dict[str, JsonValue]:
+def _as_plan(wanted: Wanted, account: Account) -> dict[str, JsonValue]:
     return {
+        "account": account.user, "account_digest": account.digest,
         "subscription": wanted.subscription, "tenant": wanted.tenant, "group": wanted.group, "region": wanted.region,
         "profiles": list(wanted.profiles), "image": wanted.image, "image_named": wanted.image_named, "own_group": wanted.own_group,
     }

@@ -29,8 +29,12 @@ FRESH = timedelta(hours=24)
 """How old the kept list may be before it is read again."""
 PAUSE = timedelta(minutes=5)
 """How long a list that could not be read is left alone while an older one still serves."""
+DOWN = timedelta(seconds=30)
+"""How long a list that does not answer is not asked again, for whatever region."""
 SKEW = timedelta(hours=2)
 """How far in the future, by a clock that was set back, a list may seem to have been read."""
+UNANSWERED = "Unanswered"
+"""The code of a list that is busy, down or out of reach."""
 TRIES = 3
 TIMEOUT_S = 20.0
 MOST_PAGES, MOST_BYTES = 40, 8 << 20
@@ -47,6 +51,7 @@ class Prices:
         self._azure, self._cache, self._days, self._pause = azure, cache, days, pause
         self._lock = threading.Lock()
         self._tried: dict[str, datetime] = {}
+        self._down: tuple[datetime, AzureTrouble] | None = None
 
     def rate(self, shape: Shape, region: str, now: datetime) -> Rate:
         """The price to start by. Raises AzureTrouble `price` where none is known, or only one that is too old."""
@@ -88,7 +93,7 @@ class Prices:
             return cast("tuple[datetime, tuple[Row, ...]]", kept)
         self._tried[region] = now
         try:
-            rows = self._read(region)
+            rows = self._asked(region, now)
         except AzureTrouble as trouble:
             if usable and kept is not None:
                 return kept
@@ -99,6 +104,17 @@ class Prices:
         read = (now.astimezone(UTC), rows)
         self._keep({**lists, region: read})
         return read
+
+    def _asked(self, region: str, now: datetime) -> tuple[Row, ...]:
+        """As _read; where the list did not answer a moment ago, that trouble at once."""
+        if self._down is not None and timedelta(0) <= now - self._down[0] < DOWN:
+            raise self._down[1]
+        try:
+            return self._read(region)
+        except AzureTrouble as trouble:
+            if trouble.code == UNANSWERED:
+                self._down = now, trouble
+            raise
 
     def _read(self, region: str) -> tuple[Row, ...]:
         """Every page of one region's list."""
@@ -147,8 +163,8 @@ class Prices:
                 return _parsed(answer)
             because = f"it answered with status {answer.status_code}."
             if answer.status_code < 500 and answer.status_code not in {408, 429}:
-                break
-        raise unreadable(because)
+                raise unreadable(because)
+        raise unreadable(because, UNANSWERED)
 
     def _kept(self) -> dict[str, tuple[datetime, tuple[Row, ...]]]:
         """The lists in the file; what cannot be understood is as good as none."""
@@ -180,10 +196,10 @@ def shipped() -> dict[str, tuple[datetime, tuple[Row, ...]]]:
             for region, meters in table["regions"].items()}
 
 
-def unreadable(because: str) -> AzureTrouble:
+def unreadable(because: str, code: str = "") -> AzureTrouble:
     """The price list could not be read."""
     return AzureTrouble("price", "The Azure price list could not be read", because,
-                        "Try again later; it is public and needs no sign-in, only the way to prices.azure.com.")
+                        "Try again later; it is public and needs no sign-in, only the way to prices.azure.com.", code=code)
 
 
 def _parsed(answer: httpx.Response) -> dict[str, Any]:

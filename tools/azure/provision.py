@@ -7,7 +7,9 @@ from typing import Any
 from policies import fault
 from tools.azure import infrastructure as made
 from tools.azure.client import STUCK, Azure
-from tools.azure.existing import FAILED, STORAGES, Existing, Wanted, account_difference, check_shared_keys, profiles_of
+from tools.azure.credential import Hidden
+from tools.azure.existing import FAILED, STORAGES, Access, Existing, Wanted, account_difference, check_shared_keys, is_newer, profiles_of
+from tools.azure.names import Names
 from tools.azure.place import CloudPlace
 from tools.azure.remedy import bad_state, state_of
 from tools.azure.trouble import AzureTrouble
@@ -16,6 +18,26 @@ Report = Callable[[str, float | None], None]
 PATIENCE_S = 900.0
 """How long an environment may be in the making before it counts as stuck; Azure takes one to two minutes, with GPUs more."""
 REGISTER_S = 600.0
+
+
+def link_anew(azure: Azure, place: CloudPlace, linked_at: str) -> bool:
+    """Give the environment the account's key of now, where that was changed after `linked_at`; whether it was. Raises AzureTrouble."""
+    accounts = azure.storage().storage_accounts
+    keys = azure.call("The key of the storage account was not read", lambda: accounts.list_keys(place.group, place.account))
+    found = keys.keys_property[0]
+    if not is_newer(found.creation_time, linked_at):
+        return False
+    for name, access in STORAGES:
+        _link(azure, place.group, azure.names(place.subscription, place.group), name, access, Hidden(str(found.value)))
+    return True
+
+
+def _link(azure: Azure, group: str, names: Names, name: str, access: Access, key: Hidden) -> None:
+    body = made.storage(names.storage, key.reveal(), names.share, access)
+    fault.point("cloud.link.before")
+    azure.call(f"The storage {name} was not linked", lambda: azure.containers().managed_environments_storages.create_or_update(
+        group, names.environment, name, body))
+    fault.point("cloud.link.after")
 
 
 class Provisioning:
@@ -127,17 +149,13 @@ class Provisioning:
         return found
 
     def _ensure_links(self) -> None:
-        storages, key = self._azure.containers().managed_environments_storages, None
+        account, key = self._seen.account(), None
         for name, access in STORAGES:
             found = self._seen.link(name)
-            if found is not None and not self._new_account and not self._seen.link_difference(found, access):
+            if found is not None and not self._new_account and not self._seen.link_difference(found, access, account):
                 continue
             key = key or self._seen.account_key()
-            body = made.storage(self._seen.names.storage, key.reveal(), self._seen.names.share, access)
-            fault.point("cloud.link.before")
-            self._azure.call(f"The storage {name} was not linked", lambda name=name, body=body: storages.create_or_update(
-                self._wanted.group, self._seen.names.environment, name, body))
-            fault.point("cloud.link.after")
+            _link(self._azure, self._wanted.group, self._seen.names, name, access, key)
 
     def _wait(self, what: str, begin: Callable[[], Any]) -> None:
         """Until an operation is over; one that Azure lost sight of is judged by its resource, which is looked at next."""

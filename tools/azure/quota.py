@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.azure.client import Azure
 from tools.azure.place import Shape
+from tools.azure.remedy import NOWHERE, QUOTA_PAGE
 from tools.azure.trouble import AzureTrouble
 
 SERVERLESS = "Consumption"
@@ -13,7 +14,6 @@ GPU_GIB = {"T4": 16.0, "A100": 80.0}
 """Memory of each GPU: the list of profiles does not say it."""
 NAMES = {"T4": "SubscriptionConsumptionT4Gpus", "A100": "SubscriptionConsumptionNCA100Gpus"}
 """What Azure calls the quota of each serverless GPU."""
-PORTAL = "https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade/~/myQuotas"
 KEEP_S = 600.0
 """How long the profiles of a region are believed."""
 
@@ -38,9 +38,15 @@ class Quota:
 
 
 def shapes(azure: Azure, region: str) -> tuple[Shape, ...]:
-    """The serverless profiles that a region offers, those without a GPU first. Raises AzureTrouble."""
+    """The serverless profiles that a region offers, those without a GPU first; none where Azure has no such region. Raises AzureTrouble."""
     def ask() -> list[Any]:
-        return azure.call(f"What {region} offers was not read", lambda: list(azure.containers().available_workload_profiles.get(region)))
+        what = f"What {region} offers was not read"
+        try:
+            return azure.call(what, lambda: list(azure.containers().available_workload_profiles.get(region)))
+        except AzureTrouble as trouble:
+            if trouble.code in NOWHERE:
+                return []
+            raise
 
     found = [shape for each in azure.kept(f"profiles {region}", KEEP_S, ask) if (shape := _shape(each)) is not None]
     return tuple(sorted(found, key=lambda each: (each.gpus, each.gpu_gib, each.name)))
@@ -79,17 +85,12 @@ def gpu_regions(azure: Azure, allowed: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def request_link() -> str:
-    """Where quota is asked for."""
-    return PORTAL
-
-
 def request_words(azure: Azure, region: str, shape: Shape, found: Quota) -> str:
     """What to ask for there, with the numbers that the form wants."""
     name = NAMES.get(shape.gpu, shape.name)
     now = "unknown" if found.limit is None else str(found.limit)
     within = azure.account().subscription
-    return (f"Ask for quota at {request_link()}: provider Azure Container Apps, subscription {within}, region {region}, quota "
+    return (f"Ask for quota at {QUOTA_PAGE}: provider Azure Container Apps, subscription {within}, region {region}, quota "
             f"{name}, limit now {now}, new limit {max(1, (found.limit or 0) + 1)}.")
 
 

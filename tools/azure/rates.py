@@ -111,6 +111,8 @@ class Rate:
 
 def rate_of(rows: Iterable[Row], shape: Shape, region: str, now: datetime, fetched_at: datetime) -> Rate:
     """Price a shape. Raises AzureTrouble `price` where a meter is missing, costs nothing, or has a unit that is not understood."""
+    if shape.vcpu <= 0 or shape.gib <= 0:
+        raise unpriced(region, f"Azure does not say how many cores and how much memory {shape.name} has.")
     wanted = [(VCPU, Decimal(str(shape.vcpu))), (MEMORY, Decimal(str(shape.gib)))]
     if shape.gpus:
         meter = GPU_METERS.get(shape.gpu)

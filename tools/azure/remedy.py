@@ -11,11 +11,20 @@ from tools.azure.credential import not_installed
 from tools.azure.trouble import AzureTrouble, TroubleKind
 
 _ACTION = re.compile(r"perform action '([^']{1,200})'(?:.*?over scope '([^']{1,400})')?", re.S)
+_ATTEMPTS = re.compile(r"Attempted credentials:.*?^\s*(AzureCliCredential: [^\n]*)", re.S | re.M)
+_TAIL = re.compile(r"\n(?:RequestId|Time|ErrorCode|Content):")
+"""Where what a person can read of a storage error ends."""
 _EXPIRED = ("AADSTS700082", "AADSTS70043", "AADSTS50173", "AADSTS50078", "AADSTS700084", "expired", "ExpiredAuthenticationToken")
 _BUSY_CODES = ("AnotherOperationInProgress", "OperationInProgress", "StorageAccountOperationInProgress", "ManagedEnvironmentNotReady")
-_TAKEN = ("StorageAccountAlreadyTaken", "AccountNameInvalid", "AlreadyExists", "StorageAccountInAnotherResourceGroup")
-_NOWHERE = ("LocationNotAvailableForResourceType", "InvalidLocation", "LocationNotAvailable", "WorkloadProfileTypeNotSupported",
-            "ManagedEnvironmentInvalidWorkloadProfileType", "InvalidWorkloadProfileType")
+_TAKEN = ("StorageAccountAlreadyTaken", "AlreadyExists", "StorageAccountInAnotherResourceGroup")
+_ASLEEP = ("ReadOnlyDisabledSubscription", "DisabledSubscription", "SubscriptionDisabled", "SubscriptionNotActive")
+_HIDDEN = ("SubscriptionNotFound", "InvalidSubscriptionId", "InvalidAuthenticationTokenTenant")
+NOWHERE = ("LocationNotAvailableForResourceType", "InvalidLocation", "LocationNotAvailable", "WorkloadProfileTypeNotSupported",
+           "ManagedEnvironmentInvalidWorkloadProfileType", "InvalidWorkloadProfileType")
+"""Codes by which Azure says that a region does not offer something."""
+
+QUOTA_PAGE = "https://portal.azure.com/#view/Microsoft_Azure_Capacity/QuotaMenuBlade/~/myQuotas"
+"""Where quota is asked for."""
 
 Advice = tuple[TroubleKind, str, str]
 """Kind, because, try next."""
@@ -26,11 +35,14 @@ _BY_STATUS: dict[int, Advice] = {
 }
 _SIGN_IN = "Sign in with `az login` on this machine, or set LUTHIER_AZURE_SIGN_IN to the credential that it has (cli, workload, managed)."
 _ROLES: tuple[tuple[str, str, str], ...] = (
+    ("/locations/", "Reader", "the subscription"),
     ("/register/action", "Contributor", "the subscription; they can also register the provider themselves, once for all"),
     ("Microsoft.Resources/subscriptions/resourceGroups/write", "Contributor",
      "the subscription; or name a group that is there with LUTHIER_AZURE_GROUP"),
     ("Microsoft.App/jobs/start", "Container Apps Jobs Operator", "the resource group"),
     ("Microsoft.App/jobs", "Container Apps Jobs Contributor", "the resource group"),
+    ("Microsoft.App/containerApps", "Container Apps Contributor", "the resource group"),
+    ("Microsoft.App/managedEnvironments", "Container Apps ManagedEnvironments Contributor", "the resource group"),
     ("Microsoft.CostManagement", "Cost Management Reader", "the resource group"),
     ("Microsoft.OperationalInsights/workspaces/query", "Log Analytics Reader", "the resource group"),
     ("Microsoft.Authorization/roleAssignments", "User Access Administrator", "the resource group"),
@@ -120,6 +132,8 @@ def _answered(what: str, error: Any, polled: bool) -> AzureTrouble:
     """By code where the code says more than the status, else by status; of a poll the status says nothing."""
     code, said = _code_of(error), _message_of(error)
     status = 0 if polled else error.status_code or 0
+    if status == 401 and code not in _HIDDEN:
+        return _signin(what, error)
     kind, because, then = _by_code(code, said, status) or (_polled(code) if polled else _by_status(status))
     headers: dict[str, str] = dict(getattr(error.response, "headers", None) or {})
     request = headers.get("x-ms-request-id", "")
@@ -140,6 +154,13 @@ def _by_code(code: str, said: str, status: int) -> Advice | None:
     if code == "MissingSubscriptionRegistration" or code == "SubscriptionNotRegistered":
         return "not_prepared", "A resource provider is not registered in the subscription.", (
             "Run prepare_cloud, which registers it, or have someone run `az provider register --namespace Microsoft.App --wait`.")
+    if code in _HIDDEN:
+        # Never "not found": what is there must not be taken for gone.
+        return "signin", "Azure does not show the subscription to this sign-in.", (
+            "Sign in to its tenant (`az login --tenant …`), or correct LUTHIER_AZURE_SUBSCRIPTION and start Luthier again.")
+    if code in _ASLEEP:
+        return "denied", "The subscription is disabled, most often for a bill or a spending limit.", (
+            "Have its owner enable it again in the portal, or set LUTHIER_AZURE_SUBSCRIPTION to another one.")
     if code == "ScopeLocked":
         return "denied", "A lock keeps this resource group from being changed.", "Have its owner take the lock away, or use another group."
     if code in _BUSY_CODES:
@@ -147,10 +168,10 @@ def _by_code(code: str, said: str, status: int) -> Advice | None:
     if code in _TAKEN:
         return "conflict", "The name is taken by something that is not ours.", (
             "Use another resource group (LUTHIER_AZURE_GROUP), for which Luthier makes other names.")
-    if code in _NOWHERE:
+    if code in NOWHERE:
         return "conflict", "The region does not offer this.", "Choose another region: prepare_cloud says which have GPUs."
     if "quota" in code.lower() or code.startswith("MaxNumberOf") or code.endswith("LimitExceeded"):
-        return "quota", "The subscription's quota does not allow it.", "Ask for more on the portal's quota page, or use another region."
+        return "quota", "The subscription's quota does not allow it.", f"Ask for more at {QUOTA_PAGE}, or use another region."
     if code in ("TooManyRequests", "OperationNotAllowedThrottled", "SubscriptionRequestsThrottled") and status != 429:
         return _BY_STATUS[429]
     if code in ("InternalServerError", "ServerTimeout", "ServiceUnavailable", "GatewayTimeout", "Timeout"):
@@ -162,7 +183,7 @@ def _by_status(status: int) -> Advice:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status == 401:
-        return "signin", "Azure does not accept the sign-in.", _SIGN_IN
+        return "signin", "Azure does not accept the sign-in.", _SIGN_IN  # of a plain client: the others' go to _signin
     if status == 403:
         return _denied("")
     if status == 408 or status >= 500:
@@ -189,15 +210,17 @@ def _denied(said: str) -> Advice:
 
 
 def _signin(what: str, error: Any) -> AzureTrouble:
-    said = str(error)
+    said, heard = str(error), _heard(error)
     if any(each in said for each in _EXPIRED):
         because, then = "the sign-in has expired.", "Sign in anew with `az login` (or renew the identity's credential), and try again."
     elif getattr(error, "response", None) is None:
         because, then = "no sign-in was found that Azure accepts.", _SIGN_IN
     else:
         because, then = "Azure does not accept the sign-in.", _SIGN_IN
+    if tried := _ATTEMPTS.search(said):
+        heard = redact(tried.group(1)).strip()[:200]  # of the dozen ways that were tried, the one that the remedy names
     status = getattr(error, "status_code", None) or 0
-    return AzureTrouble("signin", what, because, then, heard=_heard(error), status=status, code=_code_of(error))
+    return AzureTrouble("signin", what, because, then, heard=heard, status=status, code=_code_of(error))
 
 
 def _unreachable(what: str, error: BaseException) -> AzureTrouble:
@@ -207,7 +230,9 @@ def _unreachable(what: str, error: BaseException) -> AzureTrouble:
 
 def _code_of(error: Any) -> str:
     found = getattr(error, "error", None) or getattr(error, "model", None)
-    return str(getattr(found, "code", None) or getattr(getattr(found, "error", None), "code", None) or "")
+    of_a_share = getattr(error, "error_code", None)  # its answers are XML, of which the library reads the code alone
+    return str(getattr(found, "code", None) or getattr(getattr(found, "error", None), "code", None)
+               or getattr(of_a_share, "value", of_a_share) or "")
 
 
 def _message_of(error: Any) -> str:
@@ -219,5 +244,6 @@ def _heard(error: BaseException) -> str:
     """The first lines of what Azure said, redacted; never an address with its query, which may be signed."""
     found: Any = getattr(error, "error", None)
     text = f"{found.code}: {found.message}" if getattr(found, "message", None) else str(error)
+    text = _TAIL.split(text)[0]
     said = redact(re.sub(r"(https?://[^\s?'\"]+)\?\S+", r"\1", text)).strip()
     return " ".join(said.split())[:400]

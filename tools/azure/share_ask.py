@@ -4,12 +4,16 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from policies import fault
 from tools.azure.remedy import explained
 from tools.azure.trouble import AzureTrouble
 
 T = TypeVar("T")
 TRIES = 3
 FULL = ("ShareSizeLimitReached", "ShareQuotaExceeded", "InsufficientStorage", "DiskFull")
+
+REFUSED_KEY = "AuthenticationFailed"
+"""The code by which a share refuses a key, or a request of another time."""
 
 
 class There(Exception):
@@ -28,6 +32,7 @@ def ask(what: str, work: Callable[[], T], pause_s: float = 0.5, *, gone: bool = 
     from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 
     for tries in range(1, TRIES + 1):
+        fault.point("cloud.files.ask")
         try:
             return work()
         except ResourceExistsError as there:
@@ -48,8 +53,12 @@ def ask(what: str, work: Callable[[], T], pause_s: float = 0.5, *, gone: bool = 
 
 def _told(what: str, error: Exception) -> AzureTrouble:
     if _code(error) in FULL:
-        return AzureTrouble("quota", what, "The share is full.", "Delete what is not needed with teardown_cloud, or raise the share's "
-                            "quota in the portal; then it goes on from where it stands.", code=_code(error))
+        return AzureTrouble("quota", what, "The share is full.", "Delete old folders below runs/ on it in the portal (storage account, "
+                            "file shares), or raise its quota there; then ask again: it goes on from where it stands.", code=_code(error))
+    if _code(error) == REFUSED_KEY:
+        return AzureTrouble("unknown", what, "The share does not accept the storage account's key.", "If the key is being changed, ask "
+                            "again in a minute; else set this machine's clock right: Azure refuses what is a quarter of an hour off.",
+                            code=REFUSED_KEY)
     trouble = explained(what, error)
     if trouble is None:
         raise error

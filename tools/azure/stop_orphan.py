@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field, JsonValue
 
+from policies import fault
 from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.azure.apps import Apps
@@ -25,8 +26,8 @@ class StopOrphan:
     name: ClassVar[str] = "stop_orphan"
     version: ClassVar[str] = "1"
     text: ClassVar[str] = (
-        "Stop a job or an app in Azure that carries this Luthier's tags and that it has no record of, as list_runs and list_deployments "
-        "show them. Its files stay. Never needs a yes."
+        "Stop a job or an app in Azure that carries this Luthier's tags and that it has no record of, as list_orphans shows "
+        "it. Its files stay. Never needs a yes."
     )
     Args: ClassVar[type[ToolArgs]] = StopOrphanArgs
 
@@ -44,8 +45,10 @@ class StopOrphan:
         if orphan.kind == "job":
             jobs = Jobs(self._azure, place)
             for execution in orphan.running:
+                fault.point("cloud.orphan.stop")
                 jobs.stop(orphan.name, execution)
         elif orphan.running:
+            fault.point("cloud.orphan.stop")
             Apps(self._azure, place).stop(orphan.name.removeprefix("luthier-app-"))
         left = next((each for each in self._orphans.look(fresh=True) if each.name == args.name), None)
         state: JsonValue = "stopping" if left is not None and left.running else "stopped"

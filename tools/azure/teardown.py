@@ -25,6 +25,8 @@ _WORDS = {"app": "inference app", "job": "job", "environment": "environment and 
           "storage": "storage account with the share and everything on it", "other": "resource of a kind that Luthier does not delete"}
 STOPPED_S = 600.0
 """How long executions may take to end."""
+LISTED_S = 60.0
+"""How long Azure's list may go on showing what was deleted."""
 Say = Callable[[str, float | None], None]
 
 
@@ -55,6 +57,7 @@ class Teardown:
     """Finds and deletes what is in one resource group. Interrupted anywhere, the next call goes on with what is left."""
 
     def __init__(self, azure: Azure, place: CloudPlace) -> None:
+        azure.check_subscription(place.subscription, f"{place.group} was not looked at")
         self._azure, self._place = azure, place
 
     def group(self) -> tuple[bool, bool]:
@@ -71,6 +74,15 @@ class Teardown:
         known = [self._resource(each) for each in found]
         return tuple(sorted(known, key=lambda each: ((*ORDER, "other").index(each.kind), each.name)))
 
+    def left(self, deleted: Iterable[Resource], within_s: float = LISTED_S) -> tuple[Resource, ...]:
+        """What is there after a teardown. Azure's list may still show what has just gone: it is looked at again for a while."""
+        gone, until = {(each.kind, each.name) for each in deleted}, time.monotonic() + within_s
+        while True:
+            found = self.resources()
+            if time.monotonic() >= until or not any((each.kind, each.name) in gone for each in found):
+                return found
+            self._azure.sleep(self._azure.poll_s)
+
     def _resource(self, found: Any) -> Resource:
         marked = dict(found.tags or {})
         return Resource(_TYPES.get(str(found.type or "").lower(), "other"), str(found.name), is_ours(marked, self._azure.workspace),
@@ -82,6 +94,7 @@ class Teardown:
         for each in chosen:
             if each.kind == "app":
                 say(f"Stopping {each.name}", None)
+                fault.point("cloud.teardown.stop")
                 apps.stop(each.name.removeprefix("luthier-app-"))
         running = [each for each in chosen if each.kind == "job"]
         until = time.monotonic() + within_s
@@ -124,8 +137,10 @@ class Teardown:
             case "environment":
                 storages = self._azure.containers().managed_environments_storages
                 for each in (READ_WRITE, READ_ONLY):
+                    fault.point("cloud.teardown.link")
                     self._gone(f"The storage {each} of {name} was not deleted", lambda each=each: storages.delete(group, name, each))
                 environments = self._azure.containers().managed_environments
+                fault.point("cloud.teardown.environment")
                 self._gone(f"The environment {name} was not deleted", lambda: environments.begin_delete(group, name), long=True)
             case "logs":
                 workspaces = self._azure.log_workspaces().workspaces
@@ -134,10 +149,10 @@ class Teardown:
                 accounts = self._azure.storage().storage_accounts
                 self._gone(f"The storage account {name} was not deleted", lambda: accounts.delete(group, name))
 
-    def delete_group(self) -> bool:
-        """Delete the group when it is ours and nothing of anybody else's is in it; whether it was. Raises AzureTrouble."""
+    def delete_group(self, deleted: Iterable[Resource] = ()) -> bool:
+        """Delete the group when it is ours and nothing is in it any more; whether it was. Raises AzureTrouble."""
         there, ours = self.group()
-        if not there or not ours or self.resources():
+        if not there or not ours or self.left(deleted):
             return False
         groups = self._azure.resources().resource_groups
         fault.point("cloud.teardown.group")

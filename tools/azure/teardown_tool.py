@@ -1,5 +1,6 @@
 """`teardown_cloud`: takes away what Luthier made in Azure, or only what has expired, or only what the book does not know."""
 
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ class TeardownArgs(ToolArgs):
     resource_group: str = Field(default="", max_length=90, description="The group; left out, the only prepared one.")
     confirm: str = Field(default="", max_length=90, description="The group's name once more, as the person typed it. Not for only=….")
     only: Only = Field(default="", description="expired: ended runs past their expiry; orphans: what the book does not know.")
+    name: str = Field(default="", max_length=32, pattern=r"^$|^luthier-(run|app)-[a-z0-9]{1,20}$",
+                      description="With only=orphans: just this job or app, as list_orphans names it.")
 
 
 class Runs(Protocol):
@@ -47,6 +50,10 @@ class Runs(Protocol):
 
     def settled_micros(self, run_id: str, /) -> int:
         """What is settled of it."""
+        ...
+
+    def forget(self, run_id: str, by: str, /) -> None:
+        """Its job is gone: say so in the book, if that knows it."""
         ...
 
     def only_there(self, region: str, /) -> list[str]:
@@ -87,8 +94,8 @@ class TeardownCloud:
         "Delete what Luthier made in an Azure resource group: runs and deployments are stopped, then everything with this Luthier's tags "
         "is deleted, the share with its files too, and what is left is told. The person must type the group's name, which goes into "
         "confirm. "
-        "only=expired deletes just the jobs and apps of ended runs past their expiry, only=orphans just those that the book does not know. "
-        "A person must approve it."
+        "only=expired deletes just the jobs and apps of ended runs past their expiry, only=orphans just those that the book does not know, "
+        "or with name just the one. A person must approve it."
     )
     Args: ClassVar[type[ToolArgs]] = TeardownArgs
 
@@ -100,20 +107,29 @@ class TeardownCloud:
 
     def propose(self, args: TeardownArgs, /) -> Proposal:
         """The list of what goes, with what it has cost. ToolFailed without a prepared group, or unless its name was typed."""
-        place = self._place(args.resource_group)
-        chosen, left = self._chosen(place, args.only)
+        if args.name and args.only != "orphans":
+            raise ToolFailed(f"Delete {args.name}", "Only an orphan is deleted alone.",
+                             "Say only=orphans with it; a run's job goes with only=expired, a deployment with stop_deployment delete=true.",
+                             kind="usage")
+        place = self._place_of(args)
+        chosen, left = self._chosen(place, args.only, args.name)
         if not args.only and args.confirm != place.group:
             said = f"{args.confirm!r} was typed" if args.confirm else "its name was not typed"
-            raise ToolFailed(f"Tear down {place.group}", f"{len(chosen)} resources would be deleted for good, and {said}.",
+            raise ToolFailed(f"Tear down {place.group}", f"{_count(chosen)} would be deleted for good, and {said}.",
                              f"Type the group's name to go on: confirm={place.group}.", kind="confirm")
         if args.only and not chosen:
             what = "past its expiry" if args.only == "expired" else "unknown to the book"
-            raise ToolFailed(f"Clear up {place.group}", f"Nothing there is {what}.", "There is nothing to do.", kind="nothing")
-        plan: dict[str, JsonValue] = {"resource_group": place.group, "region": place.region, "only": args.only,
-                                      "resources": [f"{each.kind} {each.name}" for each in chosen]}
+            found = f"Nothing there that is {what} has the name {args.name}." if args.name else f"Nothing there is {what}."
+            remedy = "list_orphans shows what is." if args.name else "There is nothing to do."
+            raise ToolFailed(f"Clear up {place.group}", found, remedy, kind="nothing")
+        goes = [f"{each.kind} {each.name}" for each in chosen]
+        # A yes covers the list that was on the card: with another one it is void.
+        digest = hashlib.sha256("\n".join(goes).encode()).hexdigest()[:16]
+        plan: dict[str, JsonValue] = {"resource_group": place.group, "region": place.region, "only": args.only, "name": args.name,
+                                      "resources": [*goes], "resources_digest": digest}
         return Proposal(
             effects=frozenset({Effect.DESTROY}), target=f"group:{place.group}", where=f"Azure, {place.region}",
-            supersedes=f"teardown:{place.group}:{args.only}", card=self._card(place, args.only, chosen, left), plan=plan)
+            supersedes=f"teardown:{place.group}:{args.only}:{args.name}", card=self._card(place, args.only, chosen, left), plan=plan)
 
     def _place(self, group: str) -> CloudPlace:
         places = self._places.all()
@@ -128,9 +144,20 @@ class TeardownCloud:
         raise ToolFailed("Tear down the cloud", "No such group is prepared." if group else "Several groups are prepared.",
                          f"Name one with resource_group: {known}.", kind="usage")
 
-    def _chosen(self, place: CloudPlace, only: Only) -> tuple[list[Resource], list[Resource]]:
+    def _place_of(self, args: TeardownArgs) -> CloudPlace:
+        """The group's place; of an orphan that was named without its group the one that it is in."""
+        if args.name and not args.resource_group and len(self._places.all()) > 1:
+            return next((place for place in self._places.all() if self._chosen(place, args.only, args.name)[0]), self._places.all()[0])
+        return self._place(args.resource_group)
+
+    def expired(self) -> list[Resource]:
+        """Jobs and apps of ended runs and deployments that are past their expiry, in every prepared place. Raises AzureTrouble."""
+        return [each for place in self._places.all() for each in self._chosen(place, "expired")[0]]
+
+    def _chosen(self, place: CloudPlace, only: Only, name: str = "") -> tuple[list[Resource], list[Resource]]:
         found = Teardown(self._azure, place).resources()
-        wanted = [each for each in found if each.ours and each.kind != "other" and self._is_meant(place, each, only)]
+        wanted = [each for each in found if each.ours and each.kind != "other" and self._is_meant(place, each, only)
+                  and name in ("", each.name)]
         return wanted, [each for each in found if not each.ours or each.kind == "other"]
 
     def _is_meant(self, place: CloudPlace, resource: Resource, only: Only) -> bool:
@@ -147,7 +174,7 @@ class TeardownCloud:
         return known and not alive and "" < resource.expires < self._clock().isoformat()
 
     def _card(self, place: CloudPlace, only: Only, chosen: list[Resource], left: list[Resource]) -> tuple[tuple[str, str], ...]:
-        lines = [("Deletes", f"{len(chosen)} resources in {place.group}, {place.region}; nothing of it can be brought back")]
+        lines = [("Deletes", f"{_count(chosen)} in {place.group}, {place.region}; nothing of it can be brought back")]
         lines += [(each.kind.capitalize(), f"{each.name}: {each.words}{self._cost(place, each)}") for each in chosen[:LINES]]
         if len(chosen) > LINES:
             lines.append(("And", f"{len(chosen) - LINES} more"))
@@ -179,20 +206,20 @@ class TeardownCloud:
 
     def perform(self, args: TeardownArgs, call: Call, /) -> Result:
         """Stop, wait, delete in order, look again. Raises AzureTrouble when it cannot go on; the next call does."""
-        place = self._place(args.resource_group)
+        place = self._place_of(args)
         if not args.only and args.confirm != place.group:
             raise ToolFailed(f"Tear down {place.group}", "Its name was not typed.", f"confirm={place.group}", kind="confirm")
         self._at_work.add(call.call_id)
         try:
-            return self._take_away(place, args.only, call)
+            return self._take_away(place, args.only, args.name, call)
         finally:
             self._at_work.discard(call.call_id)
 
-    def _take_away(self, place: CloudPlace, only: Only, call: Call) -> Result:
+    def _take_away(self, place: CloudPlace, only: Only, name: str, call: Call) -> Result:
         teardown = Teardown(self._azure, place)
         if not only:
             self._stop_known(place, call)
-        chosen, _ = self._chosen(place, only)
+        chosen, _ = self._chosen(place, only, name)
         teardown.stop([each for each in chosen if only != "expired"], call.report)
         deleted, failed = list[Resource](), dict[str, str]()
         for done, each in enumerate(chosen):
@@ -204,9 +231,11 @@ class TeardownCloud:
                 if trouble.trouble in ("signin", "not_installed"):
                     raise
                 failed[each.name] = str(trouble)
-            if each.kind == "app" and each.name not in failed:
+            if each.name not in failed and each.kind == "app":
                 self._deployments.forget(each.deployment_id, call.person)
-        group = not only and not failed and teardown.delete_group()
+            elif each.name not in failed and each.kind == "job":
+                self._runs.forget(each.run_id, call.person)
+        group = not only and not failed and teardown.delete_group(deleted)
         return self._told(place, only, teardown, deleted, failed, group)
 
     def _stop_known(self, place: CloudPlace, call: Call) -> None:
@@ -225,7 +254,7 @@ class TeardownCloud:
 
     def _told(self, place: CloudPlace, only: Only, teardown: Teardown, deleted: list[Resource], failed: dict[str, str],
               group: bool) -> Result:
-        left = () if group else teardown.resources()
+        left = () if group else teardown.left(deleted)
         mine = [each for each in left if each.ours]
         if not only:
             for ident in self._deployments.of_region(place.region):
@@ -248,12 +277,16 @@ class TeardownCloud:
         return Recall.RUNNING if call_id in self._at_work else Recall.UNKNOWN
 
 
+def _count(found: list[Resource]) -> str:
+    return f"{len(found)} resource{'' if len(found) == 1 else 's'}"
+
+
 def _said(micros: int, going: bool) -> str:
     return f"; {dollars(micros)} USD settled so far" + (", and it is still being paid for" if going else "")
 
 
 def _summary(group: str, deleted: list[Resource], mine: list[Resource], failed: dict[str, str], gone: bool, only: Only) -> str:
-    words = f"{len(deleted)} resources were deleted."
+    words = f"{_count(deleted)} {'was' if len(deleted) == 1 else 'were'} deleted."
     if gone:
         return f"{words} The group {group} is gone with them; nothing of ours is left."
     if failed:

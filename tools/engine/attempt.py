@@ -10,6 +10,9 @@ from tools.engine.record import Record
 from tools.engine.spec import Stage, TrainSpec
 from tools.engine.stop import Stop
 
+SPARE = 1 << 30
+"""Bytes that the caches may need beside a copy of the model."""
+
 
 class Attempt:
     """What every stage needs to know and to tell."""
@@ -17,6 +20,9 @@ class Attempt:
     def __init__(self, folder: Path, spec: TrainSpec, record: Record, events: Events, stop: Stop) -> None:
         self.folder, self.spec, self.record, self.events, self.stop = folder, spec, record, events, stop
         self.adapter = folder / "adapter"
+        weights = sum(path.stat().st_size for path in Path(spec.model_dir).glob("*.safetensors"))
+        self.cache = environment.cache_folder(folder, weights + SPARE, spec.device)
+        """Olive's and Hugging Face's, gone at the end."""
         self.stage: Stage | None = None
         """The stage at work."""
         self._since = time.monotonic()

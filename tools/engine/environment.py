@@ -1,11 +1,13 @@
 """The process the engine runs in: nothing is sent, nothing is fetched, threads are set before the first heavy import."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping, MutableMapping
 from importlib import metadata
 from pathlib import Path
@@ -94,6 +96,21 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def cache_folder(folder: Path, needs: int, device: str, environ: Mapping[str, str] = os.environ,
+                 quick: tuple[Path, Path] = (Path("/dev/shm"), Path(tempfile.gettempdir()))) -> Path:  # noqa: S108 - a container's own
+    """Where what can be made again is kept: in the run's folder; in a container, whose run folder is far away, on its own small disk.
+
+    `needs`: bytes, Olive's whole copy of the model among them. `quick`: memory, taken only beside a GPU, whose machine has plenty, and
+    only a third of what is free; and the disk. The run's folder serves where neither has room.
+    """
+    if environ.get("LUTHIER_ENGINE"):
+        for place, times in zip(quick, (3, 1), strict=True):
+            with contextlib.suppress(OSError):
+                if (device == "cuda" or place is not quick[0]) and shutil.disk_usage(place).free >= times * needs:
+                    return place / f"luthier-{folder.name}-cache"
+    return folder / "cache"
 
 
 def mounts(environ: Mapping[str, str] = os.environ, names: Iterable[str] = MOUNTS) -> dict[str, str]:

@@ -100,7 +100,8 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         raise EngineFailed("bug", f"The training library does not know the settings {', '.join(unknown)}. Please report it.")
 
 
-def workflow(spec: TrainSpec, steps: int, dtype: str, work: Path, sha256: str, resume: Checkpoint | None, evaluate: bool) -> dict[str, Any]:
+def workflow(spec: TrainSpec, steps: int, dtype: str, work: Path, cache: Path, sha256: str, resume: Checkpoint | None,
+             evaluate: bool) -> dict[str, Any]:
     """Olive's configuration: one pass, no cache shared with any other run, no script of anyone's."""
     one_pass: dict[str, Any] = {
         "type": "QLoRA" if spec.method == "qlora" else "LoRA",
@@ -135,8 +136,8 @@ def workflow(spec: TrainSpec, steps: int, dtype: str, work: Path, sha256: str, r
         "host": "here",
         "target": "here",
         "evaluate_input_model": False,
-        "cache_dir": str(work / "cache" / "olive"),
-        "output_dir": str(work / "cache" / "olive-out"),
+        "cache_dir": str(cache / "olive"),
+        "output_dir": str(cache / "olive-out"),
         "log_severity_level": 1,
     }
 
@@ -164,8 +165,9 @@ def register_rows(name: str, rows: Sequence[Encoded]) -> None:
     Registry.register_dataset(f"luthier_{name}")(load)
 
 
-def tune(spec: TrainSpec, material: Material, steps: int, dtype: str, work: Path, reporter: Reporter, resume: Checkpoint | None) -> Path:
-    """Run Olive; give the folder of the new adapter, inside `work`/cache.
+def tune(spec: TrainSpec, material: Material, steps: int, dtype: str, work: Path, cache: Path, reporter: Reporter,
+         resume: Checkpoint | None) -> Path:
+    """Run Olive; give the folder of the new adapter, inside `cache`.
 
     Raises what ended the training, and EngineFailed("no_adapter") when Olive ends well without one.
     """
@@ -173,12 +175,11 @@ def tune(spec: TrainSpec, material: Material, steps: int, dtype: str, work: Path
     from transformers import set_seed
 
     started = time.time()
-    cache = work / "cache"
     for name in ("olive", "olive-out"):
         shutil.rmtree(cache / name, ignore_errors=True)
     register_rows("train_rows", material.train)
     register_rows("validation_rows", material.validation)
-    config = workflow(spec, steps, dtype, work, material.sha256, resume, bool(material.validation))
+    config = workflow(spec, steps, dtype, work, cache, material.sha256, resume, bool(material.validation))
     overheard = Overheard()
     olive_log = logging.getLogger("olive")
     olive_log.addHandler(overheard)

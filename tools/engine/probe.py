@@ -39,7 +39,7 @@ def probe(folder: Path) -> dict[str, float]:
         short = spec.model_copy(update=cut)
         reporter = Reporter(events, Stop(lambda: None), environment.memory_bytes, Checkpoints(work / "checkpoints"))
         dtype = environment.choose_dtype(spec.dtype, spec.device, environment.cpu_flags())
-        tune(short, Material(longest * STEPS, (), files_sha256(data)), STEPS, dtype, work, reporter, None)
+        tune(short, Material(longest * STEPS, (), files_sha256(data)), STEPS, dtype, work, work / "cache", reporter, None)
         events.close()
         steps = [json.loads(line) for line in (work / "events.jsonl").read_text(encoding="utf-8").splitlines()]
         seconds = [float(step["seconds"]) for step in steps if step["kind"] == "step"]

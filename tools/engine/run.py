@@ -49,7 +49,7 @@ class Run(Attempt):
         if self.spec.export is not None:
             self.export(renderer)
         self.enter("done")
-        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        shutil.rmtree(self.cache, ignore_errors=True)
         write_manifest(self.folder, self.spec.run_id, read_key(self.folder, self.spec.key_path))
         self.leave()
 
@@ -156,7 +156,7 @@ class Run(Attempt):
     def make_room(self) -> None:
         """After a full disk: remove what was half written, and Olive's copies, which can be made again."""
         Checkpoints(self.folder / "checkpoints").remove_partial()
-        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        shutil.rmtree(self.cache, ignore_errors=True)
 
     def result(self, outcome: str, kind: str = "", message: str = "", seconds: float = 0.0) -> RunResult:
         """What is known now, as the run's result."""

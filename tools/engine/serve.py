@@ -18,6 +18,7 @@ from typing import Any
 from tools.engine import environment
 from tools.engine.failure import Cancelled, EngineFailed, explain
 from tools.engine.folders import write_json
+from tools.engine.serve_over import refuse
 from tools.engine.serve_spec import EXIT, LOCK, MOUNTS, SERVING, STOP, ServeSpec, read_spec
 
 TAKEN = 3
@@ -125,7 +126,8 @@ def serve(folder: Path, stopping: Stopping, state: Path, port: int = 0) -> None:
     """Load, listen, answer; what is told goes to `state`. Raises Cancelled for a stop while loading, EngineFailed and what GenAI raises."""
     spec = read_spec(folder, environment.mounts(names=MOUNTS))
     environment.settle(spec.threads)
-    stopping.watch(spec.limit_s)
+    left = max(0.001, spec.until - time.time()) if spec.until else 0.0
+    stopping.watch(min(filter(None, (spec.limit_s, left)), default=0.0))
     key = read_key(Path(spec.key_path), spec.key_mounted)
     listener = bind(spec.host, port or spec.port)
     where: dict[str, Any] = {"pid": os.getpid(), "host": spec.host, "port": listener.getsockname()[1], "revision": spec.revision}
@@ -136,6 +138,9 @@ def serve(folder: Path, stopping: Stopping, state: Path, port: int = 0) -> None:
     ready = {**where, "state": "running", "memory_bytes": environment.memory_bytes(),
              "models": {name: loaded.fingerprint for name, loaded in models.items()}}
     asyncio.run(listen(spec, models, key, listener, stopping, lambda: write_json(state / SERVING, ready)))
+    if spec.until and stopping.why == "limit":
+        stopping.pass_on = None
+        refuse(spec.host, where["port"])
 
 
 async def listen(spec: ServeSpec, models: Any, key: str, listener: socket.socket, stopping: Stopping, ready: Callable[[], None]) -> None:

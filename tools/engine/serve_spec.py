@@ -58,6 +58,8 @@ class ServeSpec(_Closed):
     threads: Annotated[int, Field(ge=1)] = 1
     limit_s: Annotated[float, Field(ge=0)] = 0
     """It ends by itself after so many seconds, whether or not anybody looks after it; 0 for never."""
+    until: Annotated[float, Field(ge=0)] = 0
+    """Seconds since 1970 from which on it answers nobody, however often it is started; 0 for never."""
     grace_s: Annotated[float, Field(gt=0)] = 10
     """What answers in the making have left after a stop was asked for."""
     models: Annotated[tuple[ServedModel, ...], Field(min_length=1)]

@@ -1,6 +1,7 @@
 """`python -m tools.engine train`: one attempt on a run folder, from its spec to its result, however it ends."""
 
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -58,12 +59,14 @@ def train(folder: Path) -> int:
     def end(outcome: str, kind: str = "", message: str = "") -> None:
         stop.rest()
         run.leave()
+        if run.cache.parent != folder:
+            shutil.rmtree(run.cache, ignore_errors=True)  # the next attempt has another container
         events.add("end", outcome=outcome, error_kind=kind, message=message)
         events.close()
         record.finish(run.result(outcome, kind, message, time.monotonic() - began))
 
     try:
-        environment.settle(run.threads, folder / "cache")
+        environment.settle(run.threads, run.cache)
         environment.quiet()
         if spec.method == "full":
             raise EngineFailed("model", "Full fine-tuning isn't offered yet. Choose qlora or lora.")

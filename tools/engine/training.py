@@ -94,7 +94,7 @@ def tuned(run: Attempt, material: Any, steps: int, dtype: str, checkpoints: Chec
         patience=patience, keep_best=patience is not None and spec.keep_best, explode=spec.explode, gpu_use=run.gpu_use,
     )  # fmt: skip
     try:
-        made = tune(spec, material, steps, dtype, run.folder, reporter, resume)
+        made = tune(spec, material, steps, dtype, run.folder, run.cache, reporter, resume)
     except BaseException:
         checkpoints.remove_partial()
         raise
@@ -120,6 +120,6 @@ def keep_adapter(run: Attempt, done: Trained, steps: int, checkpoints: Checkpoin
         fault.point("adapter.before_move")
     fault.point("adapter.after_move")
     for name in ("olive", "olive-out", "datasets"):
-        shutil.rmtree(run.folder / "cache" / name, ignore_errors=True)
+        shutil.rmtree(run.cache / name, ignore_errors=True)
     run.record.note(trained=True, adapter=digests(run.adapter), **facts)
     gc.collect()

@@ -33,7 +33,7 @@ class AdoptArgs(ToolArgs):
     """Arguments of adopt_run."""
 
     execution: str = Field(min_length=1, max_length=60, pattern=r"^luthier-run-[0-9a-z]{10}-[0-9a-z]{1,12}$",
-                           description="The execution's name, as list_runs or doctor show it.")
+                           description="The execution's name, as list_orphans shows it.")
 
 
 class AdoptRun:
@@ -65,7 +65,7 @@ class AdoptRun:
         run_id = args.execution.removeprefix("luthier-run-").partition("-")[0]
         what = f"Adopt {args.execution}"
         if not is_rid(run_id):
-            raise ToolFailed(what, "It does not name a run of Luthier's.", "list_runs shows what can be adopted.", kind="no_such_run")
+            raise ToolFailed(what, "It does not name a run of Luthier's.", "list_orphans shows what can be adopted.", kind="no_such_run")
         known = self._runs.get(run_id)
         if known is not None and self._cloud.store.get(run_id) is not None:
             raise ToolFailed(what, f"Its run {run_id} is in the book already.", "Look at it with run_status.", kind="state")
@@ -110,7 +110,7 @@ class AdoptRun:
                 execution=found.name, seen=seen, requested_at=begun, started_at=begun))
             self._cloud.ready(run_id)
             return adopted(run_id, "queued")
-        raise ToolFailed(what, "There is no such execution with our tags.", "list_runs shows what can be adopted.", kind="no_such_run")
+        raise ToolFailed(what, "There is no such execution with our tags.", "list_orphans shows what can be adopted.", kind="no_such_run")
 
     def _spec(self, share: Any, run_id: str, what: str) -> TrainSpec:
         try:
@@ -118,7 +118,7 @@ class AdoptRun:
         except AzureTrouble:
             raise
         except ValueError as error:
-            remedy = "Stop it with stop_orphan, or delete it with teardown_cloud."
+            remedy = f"Stop it with stop_orphan, or delete it with teardown_cloud only=orphans name=luthier-run-{run_id}."
             raise ToolFailed(what, "Its settings on the share cannot be read.", remedy, kind="lost") from error
         if spec.run_id != run_id:
             raise ToolFailed(what, "The settings on the share are another run's.", "Stop it with stop_orphan.", kind="foreign")

@@ -80,7 +80,7 @@ def lock_of(root: Path, named: str) -> Path:
     return root / "locks" / ("engine-cuda.txt" if device == "cuda" else "engine-cpu.txt")
 
 
-def install(lock: Path, root: Path, place: Path) -> Path:
+def install(lock: Path, place: Path) -> Path:
     """A Python that has all of the lock. Raises BootFailed."""
     name = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
     folder = place / f"engine-{name}"
@@ -90,10 +90,8 @@ def install(lock: Path, root: Path, place: Path) -> Path:
     # Without a pip of its own: some distributions leave out what would install one. The image's installs into it.
     run([sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", "--clear", str(folder)],
         "A virtual environment could not be made", "Use an image whose Python has venv and pip, or one made from infra/engine.Dockerfile.")
-    wheels = root / "wheels"
     run([sys.executable, "-I", "-m", "pip", "--python", str(python), "--disable-pip-version-check", "--no-input", "install", "--no-deps",
-         "--require-hashes",
-         *(["--find-links", str(wheels)] if wheels.is_dir() else []), "-r", str(lock)],
+         "--require-hashes", "-r", str(lock)],
         "The training packages could not be installed",
         "Check that the container may reach the package index, or set LUTHIER_AZURE_IMAGE to one made from infra/engine.Dockerfile.")
     (folder / "complete").touch()
@@ -150,7 +148,7 @@ def main(argv: list[str]) -> int:
             except metadata.PackageNotFoundError:
                 raise BootFailed("The image has no PyTorch. Set LUTHIER_AZURE_IMAGE to one that has, then run prepare_cloud.") from None
             tell(f"installing {len(lacking)} training packages, as this image lacks them")
-            python = str(install(lock, root, Path(args.place)))
+            python = str(install(lock, Path(args.place)))
     except (OSError, BootFailed) as error:
         return give_up(str(error))
     # -P: the run folder, where others write, is not looked into for modules.

@@ -20,6 +20,9 @@ SAID: Mapping[str, str] = {
                 "recorded. Try another region or GPU.",
     "expiry": "The time that its approval gave it is over, and it was stopped.",
 }
+PULLS = ("PullingImage", "ImagePullBackOff", "ErrImagePull", "ImagePullFailure")
+NO_IMAGE = (" Its image was not there by then: see whether anybody may pull it, or take one that is near and smaller (LUTHIER_AZURE_IMAGE) "
+            "and prepare the cloud again.")
 BEFORE = "Stopped before anything was started. Nothing was spent."
 INFRA = ("Azure's platform failed to start it: the container never ran. Try again later, or choose a T4 or another region "
          "(estimate_cost lists them).")
@@ -32,21 +35,22 @@ def ending(row: CloudRow, result: Mapping[str, Any] | None, exit: Mapping[str, A
         facts = Facts(lock="free", started=True, result=result, exit=exit, stop_asked=row.wish.stops and row.wish.kind != "finished",
                       stop_by=row.wish.by)
         found = what_happened(facts)
-        if found.state is RunState.CANCELLED and row.wish.stops and row.wish.kind in SAID:
-            return _by_order(row.wish.kind)
+        if found.kind == "person" and row.wish.stops and row.wish.kind in SAID:  # its own time limit, say, came before the stop
+            return _by_order(row.wish.kind, row.seen.waiting)
         return found
     if row.wish.stops:
         if not row.execution:
             return Finding(RunState.CANCELLED, ORDER_KINDS.get(row.wish.kind, "person"), BEFORE)
         if row.wish.kind in SAID:
-            return _by_order(row.wish.kind)
+            return _by_order(row.wish.kind, row.seen.waiting)
         return what_happened(Facts(lock="absent", started=True, stop_asked=True, stop_by=row.wish.by, waited_s=1e9))
     return _by_azure(row, infra_s)
 
 
-def _by_order(kind: str) -> Finding:
+def _by_order(kind: str, waiting: str = "") -> Finding:
+    more = NO_IMAGE if kind == "no_start" and waiting in PULLS else ""
     state = RunState.FAILED if kind == "no_start" else RunState.CANCELLED
-    return Finding(state, ORDER_KINDS[kind], SAID[kind])
+    return Finding(state, ORDER_KINDS[kind], SAID[kind] + more)
 
 
 def _by_azure(row: CloudRow, infra_s: float) -> Finding:

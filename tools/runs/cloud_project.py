@@ -10,7 +10,7 @@ from tools.runs.evidence import Finding, Kind
 from tools.runs.local import LocalRuns
 from tools.runs.reconcile import RunNews, tell
 from tools.runs.state import FINAL, RunState, may_become
-from tools.runs.store import RunRow, RunStore
+from tools.runs.store import HERE, RunRow, RunStore
 from tools.runs.watch import read_json
 
 _STATES: Mapping[Phase, RunState] = {
@@ -29,7 +29,7 @@ class Projection:
     def bring(self, row: CloudRow) -> RunNews | None:
         """Let the table of runs say what the phase says; the news when that changed it."""
         run = self._runs.get(row.run_id)
-        if run is None:
+        if run is None or run.where == HERE:  # it went on here since: what it was there says nothing of it
             return None
         if row.attempt != run.attempt and not row.ended:
             run = self._runs.raise_attempt(row.run_id, row.attempt) or run

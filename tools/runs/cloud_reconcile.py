@@ -23,8 +23,12 @@ from tools.runs.cloud_thread import LOOK_S, CloudThread
 from tools.runs.reconcile import RunNews
 from tools.settlement import Settlement
 
+STOP_S = 20.0
+"""How long whoever stops a run waits to hear that the stop was sent."""
 _STEPS = 40
 """The most steps of one look."""
+_LONG, LONG_AT_ONCE = frozenset({"upload", "put", "fetch"}), 4
+"""What may take minutes or hours, and how many of those may go on at once, so that the other runs are looked at meanwhile."""
 log = logging.getLogger("luthier.cloud")
 
 
@@ -39,6 +43,8 @@ class CloudReconciler:
         self._backend: CloudBackend | None = None
         self._untold: deque[RunNews] = deque()
         self._busy: dict[str, threading.Lock] = {}
+        self._answered: set[str] = set()
+        self._long = threading.BoundedSemaphore(LONG_AT_ONCE)
         self._guard = threading.Lock()
         self._thread = CloudThread(lambda: [row.run_id for row in store.unfinished()], self.look, look_s)
         self._tails = CloudTails(self._tail)
@@ -49,10 +55,7 @@ class CloudReconciler:
         """Keep the thread at work while there are runs to look after; the news since the last pass. Quick."""
         if not self.running and self.store.unfinished():
             self._thread.begin()
-        news: list[RunNews] = []
-        while self._untold:
-            news.append(self._untold.popleft())
-        return news
+        return [self._untold.popleft() for _ in range(len(self._untold))]
 
     @property
     def running(self) -> bool:
@@ -72,17 +75,17 @@ class CloudReconciler:
         self._tails.want(run_id)
 
     def due(self, run_id: str) -> tuple[str, ...]:
-        """The standing orders of a run whose condition holds. Reads the book only."""
-        row = self.store.get(run_id)
-        return () if row is None else evidence(row, self._now(), self.waits)
+        """The standing orders of a run whose condition holds; none before its first look in this process. Reads the book only."""
+        row = self.store.get(run_id) if run_id in self._answered else None
+        return () if row is None else evidence(row, self.now(), self.waits)
 
     def spent(self, row: CloudRow) -> int:
         """Micro-units by the clock so far."""
-        return row.accrued_micros(row.ended_at or self._now())
+        return row.accrued_micros(row.ended_at or self.now())
 
     def now(self) -> datetime:
         """The cloud's clock."""
-        return self._now()
+        return self._azure().now()
 
     def ready(self, run_id: str) -> None:
         """The folder of an approved run is whole: it may be uploaded."""
@@ -99,19 +102,22 @@ class CloudReconciler:
             self.store.move(row, replace(row, phase=Phase.FAILED).remembering(end=end), "its folder was never whole")
 
     def stop(self, run_id: str, kind: str, by: str) -> CloudRow | None:
-        """Write the wish to end a run, and act on it at once where Azure answers."""
+        """Write the wish to end a run, and act on it at once where Azure answers in 20 s; else the thread does, or the next start."""
         row = self.store.get(run_id)
         if row is None or row.ended:
             return row
         self.store.wish(run_id, CloudWish("run" if kind == "second_execution" else "stop", kind, by))
-        try:
-            self.look(run_id)
-        except (BookBroken, BookBusy):
-            raise
-        except Exception:  # the wish is written: the thread, or the next start, carries it out
-            log.exception("stopping the run %s at once failed", run_id)
+        look = threading.Thread(target=self._look_soon, args=(run_id,), name="cloud-stop", daemon=True)
+        look.start()
+        look.join(STOP_S)
         self.wake()
         return self.store.get(run_id)
+
+    def _look_soon(self, run_id: str) -> None:
+        try:
+            self.look(run_id, long=False)
+        except Exception:
+            log.exception("stopping the run %s at once failed", run_id)
 
     def close(self) -> None:
         """End the threads; what they were at goes on with the next start."""
@@ -138,24 +144,27 @@ class CloudReconciler:
         self._azure().tail(row)
         return True
 
-    def look(self, run_id: str) -> bool:
-        """Bring a run as far as it goes now; False when Azure did not answer. Nothing when somebody is at it already."""
+    def look(self, run_id: str, *, long: bool = True) -> bool:
+        """Bring a run as far as it goes now; False when Azure did not answer. Nothing when somebody is at it already.
+
+        Without `long` no file is moved and no job made, which the thread does, and a look that goes on is waited for a little.
+        """
         with self._guard:
             lock = self._busy.setdefault(run_id, threading.Lock())
-        if not lock.acquire(blocking=False):
+        if not lock.acquire(timeout=0 if long else STOP_S / 4):
             return True
         try:
             if not self.store.lease(run_id):
                 return True
             try:
-                return self._advance(run_id)
+                return self._advance(run_id, long)
             finally:
                 with suppress(BookBroken, BookBusy):
                     self.store.release(run_id)
         finally:
             lock.release()
 
-    def _advance(self, run_id: str) -> bool:
+    def _advance(self, run_id: str, long: bool) -> bool:
         row = self.store.get(run_id)
         answered = True
         for _ in range(_STEPS):
@@ -166,7 +175,11 @@ class CloudReconciler:
                 return answered
             seen = self._observe(row)
             answered = seen.trouble is None
-            taken = step(row, seen, self._now(), self.waits)
+            if answered:
+                self._answered.add(run_id)
+            elif self._thread.closed.is_set():  # nobody asked a second time: that is no trouble of the run's
+                return answered
+            taken = step(row, seen, self.now(), self.waits)
             moved = self._move(row, taken.row, taken.evidence)
             if moved is None:
                 return answered
@@ -174,7 +187,13 @@ class CloudReconciler:
             row, went_on = moved, False
             for action in taken.actions:
                 self._tell(row)
-                row, went_on = self._act(row, action)
+                if action.kind not in _LONG:
+                    row, went_on = self._act(row, action)
+                elif long and self._long.acquire(blocking=False):
+                    try:
+                        row, went_on = self._act(row, action)
+                    finally:
+                        self._long.release()
                 if row is None:
                     return answered
             if not changed and not went_on:
@@ -203,13 +222,15 @@ class CloudReconciler:
             return self.store.get(row.run_id), True
         except ToolFailed as trouble:
             found = Trouble(trouble.kind, f"{trouble.because} {trouble.heard} {trouble.try_next}".replace("  ", " ").strip())
+            if self._thread.closed.is_set() and action.kind != "start":
+                return None, False
             if action.kind == "start":  # the answer is certain: nothing was begun
                 row = replace(row, phase=Phase.JOB_READY)
                 found = found if trouble.kind == "signin" or found.kind in HOPELESS else Trouble("conflict", found.text)
             if row.phase in AT_WORK:
                 log.warning("run %s: %s", row.run_id, trouble)
                 return self._move(row, row.remembering(trouble=found.text[:500], stop_sent=""), ""), False
-            taken = step(row, Seen(trouble=found), self._now(), self.waits)
+            taken = step(row, Seen(trouble=found), self.now(), self.waits)
             current = self.store.get(row.run_id)
             return (None, False) if current is None else (self._move(current, taken.row, taken.evidence), taken.row.ended)
         fault.point(f"{point}.after")
@@ -233,7 +254,7 @@ class CloudReconciler:
                 except StartUnknown as unknown:
                     said = row.remembering(trouble=str(unknown)[:500])
                     return replace(said, phase=Phase.START_UNKNOWN), "nobody knows whether the start began anything"
-                return started(row, name, self._now()), f"Azure named the execution {name}"
+                return started(row, name, self.now()), f"Azure named the execution {name}"
             case "stop":
                 azure.stop(row, action.execution)
                 return row, ""
@@ -248,14 +269,14 @@ class CloudReconciler:
 
     def _saying(self, row: CloudRow) -> Callable[[str, float | None], None]:
         """Keep the lease and the progress while long work goes on; at most once a second."""
-        last = [self._now() - timedelta(seconds=10)]
+        last = [self.now() - timedelta(seconds=10)]
 
         def say(text: str, share: float | None) -> None:
             if self._thread.closed.is_set():
                 raise Interrupted
-            if (self._now() - last[0]).total_seconds() < 1:
+            if (self.now() - last[0]).total_seconds() < 1:
                 return
-            last[0] = self._now()
+            last[0] = self.now()
             current = self.store.get(row.run_id)
             stopped = current is not None and current.wish.stops and current.phase is Phase.UPLOADING
             same = current is not None and (current.phase, current.attempt) == (row.phase, row.attempt)
@@ -275,6 +296,3 @@ class CloudReconciler:
             if self._backend is None:
                 self._backend = self._make()
             return self._backend
-
-    def _now(self) -> datetime:
-        return self._azure().now()

@@ -96,6 +96,9 @@ class CloudPlan:
     image: str = ""
     place: str = ""
     """Where, in words."""
+    user: str = ""
+    """Who was signed in when it was approved, and in which tenant; empty where nobody asked."""
+    tenant: str = ""
 
     def as_json(self) -> dict[str, JsonValue]:
         """Every field."""
@@ -135,6 +138,8 @@ class Memory:
     started: bool = False
     """The engine has reported."""
     beat_at: str = ""
+    looked_at: str = ""
+    """When Azure and the share last showed how it stands: what nobody could look at since is not held against it."""
     marker_at: str = ""
     """When its result or its exit was first seen."""
     over_at: str = ""

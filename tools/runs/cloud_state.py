@@ -82,7 +82,8 @@ def _troubled(row: CloudRow, trouble: Trouble, now: datetime, waits: Waits) -> S
         fetches = row.seen.fetch_tries + 1
         noted = noted.remembering(fetch_tries=fetches)
         if fetches >= MOST_FETCHES or trouble.kind in HOPELESS:
-            note = f"Its files were not downloaded: {trouble.text[:300]} Say fetch_results to try again."
+            again = "" if trouble.kind in HOPELESS else " Say fetch_results to try again."
+            note = f"Its files were not downloaded: {trouble.text[:300]}{again}"
             return _concluded(noted.remembering(note=note), "the download failed")
     return Step(noted)
 
@@ -100,7 +101,7 @@ def _provision(row: CloudRow, seen: Seen, now: datetime) -> Step:
 def _next_attempt(row: CloudRow, now: datetime) -> Step:
     fresh = replace(row, attempt=row.attempt + 1, execution="", requested_at=None, started_at=None, ended_at=None)
     after = _to(fresh, Phase.UPLOADING, now, uploaded=False, starts=0, empty=0, status="", exit_code=None, live=(), started=False,
-                beat_at="", marker_at="", over_at="", missing_at="", stop_sent="")
+                beat_at="", looked_at="", marker_at="", over_at="", missing_at="", stop_sent="")
     return Step(after, evidence="the next approved attempt")
 
 
@@ -178,8 +179,9 @@ def _looked(row: CloudRow, seen: Seen, now: datetime) -> CloudRow:
         times=times, live=() if seen.gone else live, status=row.seen.status if mine is None else mine.status,
         exit_code=row.seen.exit_code if mine is None or mine.exit_code is None else mine.exit_code, over_at=over,
         marker_at=row.seen.marker_at or (stamp(now) if seen.result is not None or seen.exit is not None else ""),
-        started=row.seen.started or seen.started, tries=0, trouble="", retry_at="", waiting=seen.waiting if not seen.started else "",
-        beat_at=max(row.seen.beat_at, stamp(seen.beat_at)),
+        started=row.seen.started or seen.started, tries=0, trouble="", retry_at="",
+        waiting="" if seen.started else seen.waiting or row.seen.waiting,
+        beat_at=max(row.seen.beat_at, stamp(seen.beat_at)), looked_at=stamp(now),
         missing_at=(row.seen.missing_at or stamp(now)) if unseen else "" if seen.executions is not None else row.seen.missing_at,
     )
     begun, ended = (moment(one) for one in row.seen.times.get(row.execution, ("", "")))
@@ -270,17 +272,22 @@ def _waited(text: str, now: datetime) -> float:
 
 
 def evidence(row: CloudRow, now: datetime, waits: Waits = WAITS) -> tuple[str, ...]:
-    """The standing orders whose condition holds; none once somebody has stopped it. Pure."""
+    """The standing orders whose condition holds; none once somebody has stopped it. Pure.
+
+    Money and time limits count by the clock. What a run fails to say counts up to the last look only: while this machine sleeps or
+    its network is down, nobody hears the run, and it may say a lot.
+    """
     if row.phase not in AT_WORK or row.wish.stops:
         return ()
     begun, seen = row.started_at, row.seen
+    looked = min(now, moment(seen.looked_at) or row.requested_at or now)
     worked = 0.0 if begun is None else (now - begun).total_seconds()
     found = {
         "cap": row.accrued_micros(now) >= row.plan.ceiling_micros > 0,
         "deadline": worked > row.plan.timeout_s + waits.grace,
-        "silence": row.phase is Phase.RUNNING and bool(seen.beat_at) and _waited(seen.beat_at, now) >= waits.silence,
-        "no_start": row.phase is Phase.STARTING and worked >= waits.no_start,
-        "finished": bool(seen.marker_at) and bool(seen.live) and _waited(seen.marker_at, now) >= waits.grace,
+        "silence": row.phase is Phase.RUNNING and bool(seen.beat_at) and _waited(seen.beat_at, looked) >= waits.silence,
+        "no_start": row.phase is Phase.STARTING and begun is not None and (looked - begun).total_seconds() >= waits.no_start,
+        "finished": bool(seen.marker_at) and bool(seen.live) and _waited(seen.marker_at, looked) >= waits.grace,
         "expiry": now >= row.expires_at,
         "second_execution": len(seen.live) > 1 and row.wish.kind != "second_execution",
     }

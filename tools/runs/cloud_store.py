@@ -13,7 +13,9 @@ from policies.book import Book, now_text
 from policies.cloud_tables import cloud_run_events, cloud_runs
 from policies.tables import runs
 from tools.runs.cloud_row import ENDED, CloudPlan, CloudRow, CloudWish, Memory, Phase, moment, stamp
+from tools.runs.identity import identify, is_alive, read_identity
 from tools.runs.state import ALIVE
+from tools.runs.store import HERE
 from tools.settlement import Settlement
 
 LEASE_S = 120
@@ -25,7 +27,7 @@ class CloudStore:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._me = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._me = json.dumps({**identify(os.getpid()).as_json(), "one": secrets.token_hex(4)})
 
     def create(self, row: CloudRow) -> CloudRow:
         """Write a run that was approved; one that is there already stays as it is."""
@@ -58,12 +60,13 @@ class CloudStore:
         return self._book.read(lambda db: [_row(each) for each in db.execute(select(cloud_runs)).mappings()])
 
     def unfinished(self) -> list[CloudRow]:
-        """Runs that have not ended, or whose end the book's own table of runs does not have yet."""
-        query = select(cloud_runs, runs.c.state).join(runs, runs.c.id == cloud_runs.c.run_id).order_by(cloud_runs.c.run_id)
+        """Runs that have not ended, or whose end the book's own table of runs does not have yet. One that went on here is not theirs."""
+        query = select(cloud_runs, runs.c.state, runs.c.where).join(runs, runs.c.id == cloud_runs.c.run_id).order_by(cloud_runs.c.run_id)
         alive = {*(each.value for each in ALIVE), "lost"}
 
         def read(db: Connection) -> list[CloudRow]:
-            return [_row(each) for each in db.execute(query).mappings() if Phase(each["phase"]) not in ENDED or each["state"] in alive]
+            return [_row(each) for each in db.execute(query).mappings()
+                    if Phase(each["phase"]) not in ENDED or (each["state"] in alive and each["where"] != HERE)]
 
         return self._book.read(read)
 
@@ -113,12 +116,18 @@ class CloudStore:
         return self.get(before.run_id) if done else None
 
     def lease(self, run_id: str) -> bool:
-        """Whether this process may act on a run now, for two minutes; ask again to keep it."""
-        now = now_text()
+        """Whether this process may act on a run now, for two minutes; ask again to keep it. The lease of a dead process is over."""
         until = now_text(_now() + timedelta(seconds=LEASE_S))
-        free = (cloud_runs.c.lease_by == "") | (cloud_runs.c.lease_by == self._me) | (cloud_runs.c.lease_until < now)
-        return self._book.write(lambda db: bool(db.execute(update(cloud_runs).where(cloud_runs.c.run_id == run_id, free).values(
-            lease_by=self._me, lease_until=until)).rowcount))
+
+        def write(db: Connection) -> bool:
+            mine = cloud_runs.c.run_id == run_id
+            held = db.execute(select(cloud_runs.c.lease_by, cloud_runs.c.lease_until).where(mine)).first()
+            if held is None or (held.lease_by != self._me and held.lease_until >= now_text() and _lives(held.lease_by)):
+                return False
+            db.execute(update(cloud_runs).where(mine).values(lease_by=self._me, lease_until=until))
+            return True
+
+        return self._book.write(write)
 
     def release(self, run_id: str) -> None:
         """Give the lease back."""
@@ -185,6 +194,15 @@ def _row(found: RowMapping) -> CloudRow:
 def _event(db: Connection, row: CloudRow, before: str, evidence: str) -> None:
     db.execute(cloud_run_events.insert().values(
         run_id=row.run_id, attempt=row.attempt, at=now_text(), from_phase=before, to_phase=row.phase.value, evidence=evidence[:500]))
+
+
+def _lives(holder: str) -> bool:
+    """Whether the process that took a lease still runs; one that cannot be made out counts as alive until its time is over."""
+    try:
+        found = read_identity(json.loads(holder))
+    except (ValueError, AttributeError):
+        return bool(holder)
+    return found is None or is_alive(found)
 
 
 def _now() -> datetime:

@@ -3,13 +3,15 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from policies.book import BookBroken, BookBusy
 
 LOOK_S, LONGEST_S = 10.0, 60.0
 """Seconds between two looks, and the most that they become."""
-AT_ONCE = 4
+AT_ONCE = 8
+"""Looks at the same time; how many of them may move files, the reconciler says."""
 log = logging.getLogger("luthier.cloud")
 
 
@@ -51,15 +53,17 @@ class CloudThread:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _loop(self, pool: ThreadPoolExecutor) -> None:
-        failing = 0
+        failing, asked = 0, dict[str, Future[bool]]()
         while not self.closed.is_set():
             self._hurry.clear()
-            try:
-                todo = [pool.submit(self._safely, run_id) for run_id in self._runs()]
-            except (BookBroken, BookBusy, RuntimeError):  # the last: closed in this moment
-                todo = []
+            with suppress(BookBroken, BookBusy, RuntimeError):  # the last: closed in this moment
+                for run_id in self._runs():
+                    if run_id not in asked:  # else its look of before waits or goes on: slow answers do not pile up
+                        asked[run_id] = pool.submit(self._safely, run_id)
             self._hurry.wait(min(LONGEST_S, self._look_s * 2 ** min(failing, 3)))
-            answers = [each.result() for each in todo if each.done() and not each.cancelled()]
+            done = {run_id: each for run_id, each in asked.items() if each.done()}
+            asked = {run_id: each for run_id, each in asked.items() if run_id not in done}
+            answers = [each.result() for each in done.values() if not each.cancelled()]
             failing = failing + 1 if answers and not any(answers) else 0
 
     def _safely(self, run_id: str) -> bool:

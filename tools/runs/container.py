@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from policies import fault
 from policies.tool import ToolFailed
+from tools.azure.parcels import COMPLETE, Parcels, Say
 from tools.azure.share_names import safe_relative
 from tools.azure.trouble import AzureTrouble
 from tools.engine.checkpoints import Checkpoints
@@ -18,8 +19,6 @@ from tools.engine.seal import fits
 from tools.engine.spec import TrainSpec
 from tools.runs.runner import write_atomically
 
-COMPLETE = "complete.json"
-"""Written last into a folder of uploaded files: what is there is whole."""
 PARTS = ("adapter", "served", "base-served", "scores", "checkpoints")
 """Folders of a run that are brought back; its data went there from here."""
 BESIDE = ("adapter", "scores", "served")
@@ -30,7 +29,6 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".joblib")
 """Suffixes of files that could run code when they are loaded; only a sealed checkpoint may hold such."""
 MOST_BYTES, MOST_FILES = 400 << 30, 10_000
 """Of everything that one run brings back."""
-Say = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +73,21 @@ def cloud_spec(spec: TrainSpec) -> TrainSpec:
     })
 
 
-def upload(share: Any, root: Path, spec: TrainSpec, folder: Path, say: Say) -> None:
+def upload(share: Any, root: Path, spec: TrainSpec, folder: Path, say: Say, engine: str) -> None:
     """Program, model, data, what an earlier attempt left, and the settings last; interrupted anywhere, the next call goes on.
 
-    Raises AzureTrouble, and whatever `say` raises.
+    `engine` is the digest of the program that was approved, from whose folder the job will run. Raises AzureTrouble, `conflict` when
+    the program here is another one, and whatever `say` raises.
     """
-    package, remote = engine_package(root), f"runs/{spec.run_id}"
+    package, remote = _approved(root, engine, spec.run_id), f"runs/{spec.run_id}"
     model = Path(spec.model_dir)
     weights = {path.name: path for path in sorted(model.iterdir()) if path.is_file() and path.suffix not in PICKLES}
     data = {f"data/{path.name}": path for path in sorted((folder / "data").iterdir()) if path.is_file()}
     left = dict(_left(share, remote, folder))
     total = sum(path.stat().st_size for path in [*dict(package.files).values(), *weights.values(), *data.values(), *left.values()])
-    told = _Share(share, say, max(1, total))
-    told.whole(f"engine/{package.digest}", dict(package.files), "The training program")
+    told = Parcels(share, say, total)
+    told.whole(f"engine/{engine}", dict(package.files), "The training program",
+               lambda: _approved(root, engine, spec.run_id))
     told.whole(f"models/{spec.model_digest}", weights, "The model")
     told.files(remote, data, "The data")
     told.files(remote, left, "The last checkpoint")
@@ -96,32 +96,13 @@ def upload(share: Any, root: Path, spec: TrainSpec, folder: Path, say: Say) -> N
     share.put_bytes(f"{remote}/spec.json", json.dumps(cloud_spec(spec).model_dump(mode="json")).encode())
 
 
-class _Share:
-    """Uploads and tells how far it has come."""
-
-    def __init__(self, share: Any, say: Say, total: int) -> None:
-        self._share, self._say, self._total, self._done = share, say, total, 0
-
-    def whole(self, remote: str, files: Mapping[str, Path], what: str) -> None:
-        """Files that never change under their folder's name: nothing is sent when all of it is there."""
-        if self._share.stat(f"{remote}/{COMPLETE}") is not None:
-            self._done += sum(path.stat().st_size for path in files.values())
-            return
-        self.files(remote, files, what)
-        fault.point("cloud.upload.complete")
-        self._share.put_bytes(f"{remote}/{COMPLETE}", json.dumps({"files": sorted(files)}).encode())
-
-    def files(self, remote: str, files: Mapping[str, Path], what: str) -> None:
-        """Each of them; one that is there already is not sent again."""
-        self._share.make_folders(remote)
-        for name, path in files.items():
-            self._share.make_folders(f"{remote}/{name}".rpartition("/")[0])
-            fault.point("cloud.upload.file")
-            self._share.put(path, f"{remote}/{name}", progress=lambda count: self._more(what, count))
-
-    def _more(self, what: str, count: int) -> None:
-        self._done += count
-        self._say(f"{what} goes to Azure", min(0.99, self._done / self._total))
+def _approved(root: Path, engine: str, run_id: str) -> Package:
+    """The program, when it is still the one that was approved; it may be another one from one moment to the next."""
+    package = engine_package(root)
+    if package.digest != engine:
+        raise AzureTrouble("conflict", f"Upload the run {run_id}", "Luthier was upgraded between your yes and the upload.",
+                           "Nothing was started and nothing is paid for. Ask again.")
+    return package
 
 
 def _left(share: Any, remote: str, folder: Path) -> Iterator[tuple[str, Path]]:

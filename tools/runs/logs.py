@@ -9,6 +9,8 @@ from policies.redact import redact
 
 CHUNK = 1 << 18
 """Bytes that one look reads at most: what bounds the memory, whatever the file's size."""
+OWN, EARLY = "log.txt", "early.txt"
+"""Below a run's folder: its own log, and what Azure heard of its container before."""
 LINES = 400
 """Lines that one look gives at most: the newest."""
 SHOWN = 2000
@@ -54,6 +56,12 @@ def clean_lines(block: bytes) -> tuple[str, ...]:
     if not found[-1]:
         found.pop()
     return tuple(clean_line(line) for line in found)
+
+
+def shown_log(folder: Path) -> Path:
+    """The file whose lines are a run's log: its own as soon as it has begun, before that what its container was heard to say."""
+    own, early = folder / OWN, folder / EARLY
+    return early if early.exists() and not (own.exists() and own.stat().st_size) else own
 
 
 def follow(path: Path, mark: str = "", most: int = LINES) -> LogNews:

@@ -47,6 +47,7 @@ def brain_view(view: RunView) -> dict[str, JsonValue]:
     facts: dict[str, JsonValue] = {key: whole[key] for key in _STATUS_FIELDS}
     facts["phase"] = view.phase if view.phase in get_args(Stage) or view.phase in PHASES else ""
     facts["cloud"] = view.where != HERE
+    facts["waiting"], facts["past_expiry"] = view.cloud.get("waiting", ""), view.cloud.get("past_expiry", False)
     facts["exact_match"] = {k: as_number(s.get("exact_match")) for k, s in view.scores.items() if k in SCORES and isinstance(s, Mapping)}
     facts["served"] = view.served
     return facts
@@ -132,7 +133,8 @@ class ListRuns:
         counts = Counter(row.state.value for row in rows)
         return Result(
             {"runs": [v.as_json() for v in views], "total": len(rows)},
-            {"total": len(rows), "by_state": dict(counts), "runs": [brain_view(v) for v in views[:10]]},
+            {"total": len(rows), "by_state": dict(counts), "past_expiry": sum(bool(v.cloud.get("past_expiry")) for v in views),
+             "runs": [brain_view(v) for v in views[:10]]},
         )
 
     def recall(self, call_id: str, /) -> Result | Recall:

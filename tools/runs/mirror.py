@@ -58,8 +58,6 @@ class Marks:
     result: Mapping[str, Any] | None = None
     exit: Mapping[str, Any] | None = None
     beat_at: datetime | None = None
-    logged: bool = False
-    """Whether its log has begun."""
 
 
 class Mirror:
@@ -100,7 +98,6 @@ class Mirror:
         return Marks(
             started="started.json" in fresh or bool(ends), result=ends.get("result.json"),
             exit=None if end is not None and end.get("attempt") not in {None, attempt} else end, beat_at=beat,
-            logged="log.txt" in found and found["log.txt"].size > 0,
         )
 
     def _small(self, share: ShareLike, run_id: str, folder: Path, name: str, entry: EntryLike) -> Mapping[str, Any] | None:
@@ -122,9 +119,11 @@ class Mirror:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as file:
             at = os.fstat(file.fileno()).st_size
-            if size < at:  # begun anew on the share
-                file.truncate(0)
-                at = 0
+            if size < at:  # the list was late, or a tail has been quicker; else it began anew on the share
+                now = share.stat(remote)
+                if now is not None and now.size < at:
+                    file.truncate(0)
+                    at = 0
             _append(share, remote, file, at)
 
     def _growing_lock(self, run_id: str) -> threading.Lock:

@@ -39,6 +39,8 @@ class Progress:
     said: str = ""
     fraction: float | None = None
     outcome: str = ""
+    checkpoint: int = 0
+    """The step of the newest checkpoint that the run says it has kept."""
     events: int = 0
     step_times: tuple[tuple[int, float], ...] = ()
     """(step, unix seconds) of the recent steps."""
@@ -93,6 +95,10 @@ def fold(progress: Progress, event: Mapping[str, Any]) -> Progress:
         case "warning":
             text = _told(event.get("text") or event.get("message"))[:300]
             return replace(progress, warnings=(*progress.warnings, text)[-_WARNINGS:]) if text else progress
+        case "checkpoint":
+            return replace(progress, checkpoint=int(_number(event.get("step")) or 0))
+        case "diverged":  # the checkpoints that were in doubt are gone
+            return replace(progress, checkpoint=int(_number(event.get("kept")) or 0))
         case "end":
             return replace(progress, outcome=str(event.get("outcome", ""))[:40], said="", fraction=None)
         case _:

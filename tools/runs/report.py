@@ -12,9 +12,10 @@ from pydantic import JsonValue
 from sqlalchemy import select
 
 from policies.book import Book
-from policies.tables import calls
+from policies.tables import approvals, calls
 from policies.tool import ToolFailed
 from tools.places import Places
+from tools.runs.cloud_store import CloudStore
 from tools.runs.edited import edited
 from tools.runs.inventory import Entry, Inventories
 from tools.runs.keys import home_key, run_key
@@ -32,13 +33,15 @@ _CHECKPOINT = re.compile(r"^checkpoints/checkpoint-(\d{1,9})/(.+)$")
 _ROWS_BYTES = 64 << 20
 _AGAIN = frozenset({"start_finetune"})
 _DEEP = 4
+APPROVED = ("Signed in as", "Subscription", "Most it can cost", "Likely", "Price", "Time limit")
+"""Lines of the card that a run's page repeats."""
 
 
 class Reports:
     """Thread-safe. A run folder that was edited, is half there or gone never raises: what cannot be read is said so in its place."""
 
-    def __init__(self, places: Places, book: Book, store: RunStore, local: LocalRuns, views: Views) -> None:
-        self._places, self._book, self._store, self._local, self._views = places, book, store, local, views
+    def __init__(self, places: Places, book: Book, store: RunStore, local: LocalRuns, views: Views, cloud: CloudStore) -> None:
+        self._places, self._book, self._store, self._local, self._views, self._cloud = places, book, store, local, views, cloud
         self._inventories = Inventories()
 
     def of(self, row: RunRow) -> dict[str, JsonValue]:
@@ -64,6 +67,9 @@ class Reports:
             "files_problem": inventory.problem if there else "Its folder is missing below Luthier's home.",
             "happened": [{"at": at, "from": before, "to": then, "reason": clean_line(reason)}
                          for at, before, then, reason in self._store.events(row.id)],
+            "phases": [{"at": at, "attempt": attempt, "from": before, "to": then, "why": clean_line(why)[:300]}
+                       for at, attempt, before, then, why in self._cloud.events(row.id)],
+            "approved": self._approved(row),
             "evidence": _clean(dict(evidence)) if isinstance(evidence, Mapping) else {},
             "siblings": [_clean(self._views.of(each).as_json()) for each in self._store.of_sweep(row.sweep)] if row.sweep else [],
             "log": {"lines": list(page.lines), "offset": page.offset},
@@ -82,6 +88,19 @@ class Reports:
         except ToolFailed as failed:
             return failed.because
         return clean_line(f"spec.json was edited since it was approved: {'; '.join(differs)}") if differs else ""
+
+    def _approved(self, row: RunRow) -> list[JsonValue]:
+        """What the card of a run in the cloud said of account, money and image, as it was approved; empty for all others."""
+        cloud = self._cloud.get(row.id)
+        if cloud is None:
+            return []
+        query = select(approvals.c.proposal_json).where(approvals.c.call_id == cloud.call_id)
+        found = self._book.read(lambda db: db.execute(query).scalar())
+        try:
+            lines = json.loads(found or "{}").get("card") or []
+            return [[label, _clean(value)] for label, value in lines if label in APPROVED]
+        except (ValueError, TypeError, AttributeError):
+            return []
 
     def _again(self, row: RunRow) -> dict[str, JsonValue]:
         """The tool and the arguments that made it, as they were given; empty when the book has none."""

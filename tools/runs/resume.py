@@ -17,6 +17,7 @@ from tools.runs.resume_cloud import CloudResume
 from tools.runs.start import Planning, launched, started
 from tools.runs.state import ALIVE, RESUMABLE, RunState
 from tools.runs.store import HERE, RunRow, RunStore
+from tools.runs.watch import RunWatch
 
 
 class ResumeArgs(ToolArgs):
@@ -48,6 +49,9 @@ class ResumeRun:
         spec = self._unchanged(row)
         if _goes_there(args, row):
             return self._there().proposal(row, spec, self._card(row, spec), self._checkpoint(row))
+        if spec.device == "cuda" and self._planning.accelerator != "cuda":
+            raise ToolFailed(f"Resume the run {row.id} here", "It was planned for a GPU, and training here is set up for processors.",
+                             "Continue it on Azure (provider=azure), or start a new run here with start_finetune.", kind="gpu_missing")
         return Proposal(
             effects=frozenset({Effect.LOCAL}), target=f"run:{row.id}", where=HERE, owner=row.owner,
             traits=frozenset({Trait.OCCUPIES}), supersedes=row.id, card=self._card(row, spec),
@@ -94,10 +98,11 @@ class ResumeRun:
         return spec
 
     def _checkpoint(self, row: RunRow) -> int:
-        """The step of the newest complete checkpoint; 0 when there is none."""
-        found = (self._local.folder(row.id) / "checkpoints").glob("checkpoint-*/complete.json")
-        numbers = [seal.parent.name.removeprefix("checkpoint-") for seal in found]
-        return max((int(number) for number in numbers if number.isdigit()), default=0)
+        """The step of the newest complete checkpoint here; of a run that was elsewhere, as it told. 0 when there is none."""
+        folder = self._local.folder(row.id)
+        numbers = [seal.parent.name.removeprefix("checkpoint-") for seal in (folder / "checkpoints").glob("checkpoint-*/complete.json")]
+        newest = max((int(number) for number in numbers if number.isdigit()), default=0)
+        return newest if row.where == HERE else max(newest, RunWatch(folder).progress().checkpoint)
 
     def _card(self, row: RunRow, spec: TrainSpec) -> tuple[tuple[str, str], ...]:
         step = self._checkpoint(row)

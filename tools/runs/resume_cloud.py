@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from policies.limits import dollars
 from policies.proposal import Effect, Proposal
 from policies.tool import Call, Recall, ToolFailed
-from tools.azure.ceiling import ceiling
+from tools.azure.ceiling import ATTEMPTS, SHORTEST_S, ceiling
 from tools.azure.jobs import MARGIN_S
 from tools.azure.place import CloudPlace, Shape
 from tools.azure.rates import Rate
@@ -18,8 +18,9 @@ from tools.hardware import GIB
 from tools.runs.cloud_orders import cloud_orders
 from tools.runs.cloud_row import CloudPlan, CloudRow, Memory, Phase
 from tools.runs.cloud_store import settlement
+from tools.runs.line import likely_seconds
 from tools.runs.local import LocalRuns
-from tools.runs.start_cloud import ATTEMPTS, SHORTEST_S, CloudStart
+from tools.runs.start_cloud import CloudStart
 from tools.runs.store import HERE, RunRow, RunStore
 
 
@@ -33,9 +34,9 @@ class CloudResume:
         """The consent card of the next attempt there: the settings as recorded, the price as it is now."""
         account, place = self._start.place(self._region(row))
         shape, rate = self._shape(row, spec, place)
-        self._start.check_quota(place, shape)
+        self._start.check_allowed(place, shape)
         timeout = self._timeout(row)
-        money = ceiling(rate, timeout, ATTEMPTS, self._gib(row))
+        money = ceiling(rate, timeout, ATTEMPTS, self._gib(row), likely_s=likely_seconds(row.plan))
         kept = {**self._start.kept(place, shape, rate, money, timeout), "first": row.attempt + 1}
         cost: dict[str, JsonValue] = {"likely": dollars(money.likely_micros), "ceiling": dollars(money.ceiling_micros), "currency": "USD",
                                       "price_date": money.price_date, "per_hour": rate.hourly(), "basis": money.basis}

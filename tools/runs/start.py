@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
+from tools.azure.place import plain
 from tools.engine.spec import TrainSpec
 from tools.hardware import Machine
 from tools.models import ModelFolder
@@ -75,7 +76,8 @@ class StartArgs(ToolArgs):
     max_steps: int | None = Field(default=None, ge=1, le=1_000_000, description="Upper bound of optimizer steps.")
     gpu: str | None = Field(default=None, max_length=100, description="On Azure: T4, A100 or cpu; left out, the cheapest that fits.")
     provider: Literal["local", "azure"] = Field(default="local", description="Where it runs: local (this machine) or azure.")
-    region: str = Field(default="", max_length=64, pattern=r"^$|^[a-z0-9]{2,40}$", description="On Azure: a prepared region.")
+    region: Annotated[str, BeforeValidator(lambda text: plain(text) if isinstance(text, str) else text)] = Field(
+        default="", max_length=64, pattern=r"^$|^[a-z0-9]{2,40}$", description="On Azure: a prepared region.")
     budget_usd: float | None = Field(default=None, ge=0, le=1_000_000, description="On Azure: the most it may cost; local runs are free.")
     name: str = Field(default="", max_length=64, pattern=rf"^$|{NAME}", description="A short name for the run.")
     sweep: Annotated[str, BeforeValidator(as_text)] = Field(
@@ -251,7 +253,9 @@ def shared_system(train: Path) -> str | None:
 def started(row: RunRow) -> Result:
     """The result of a start or a resume."""
     facts: dict[str, JsonValue] = {"run_id": row.id, "state": row.state.value}
-    return Result({**facts, "name": row.name, "attempt": row.attempt, "plan": dict(row.plan)}, {**facts, "steps": row.plan.get("steps")})
+    there: dict[str, JsonValue] = {} if row.where == HERE else {"cloud": True, "where": row.where}
+    return Result({**facts, "name": row.name, "attempt": row.attempt, "plan": dict(row.plan)},
+                  {**facts, "steps": row.plan.get("steps"), **there})
 
 
 def launched(*rows: RunRow) -> Result:

@@ -10,10 +10,12 @@ from pydantic import JsonValue
 
 from policies.limits import Limits, dollars, micros
 from policies.proposal import Effect, Proposal
-from policies.tool import Call, Recall, Result, ToolFailed
-from tools.azure.ceiling import Money, ceiling, timeout_within
-from tools.azure.client import Account, Azure
+from policies.tool import Call, Recall, ToolFailed
+from tools.azure.account import Account
+from tools.azure.ceiling import ATTEMPTS, Money, ceiling, time_limit, timeout_within
+from tools.azure.client import Azure
 from tools.azure.jobs import MARGIN_S
+from tools.azure.permissions import RUN, check_permissions
 from tools.azure.place import CloudPlace, PlaceStore, Shape
 from tools.azure.prices import Prices
 from tools.azure.quota import quota, request_words, shapes
@@ -33,10 +35,6 @@ from tools.runs.rid import rid_of
 from tools.runs.state import RunState
 from tools.runs.store import NewRun, RunRow, RunStore
 
-ATTEMPTS = 2
-"""How many attempts one approval allows: the second only where the platform failed to start the first."""
-SHORTEST_S, SPARE_S, STEP_S = 1800, 1200, 900
-"""A time limit is at least this long, has this much to spare for starting, and is a multiple of the last."""
 SHARE_BYTES = 200 * GIB
 """What a run may write: its folder lies on the share, not on the small disk of its container."""
 LEAST_S = 600
@@ -55,6 +53,8 @@ class Chosen:
     account: Account
     timeout_s: int
     gib: float
+    unsure: str = ""
+    """What is not known of the quota."""
 
     @property
     def where(self) -> str:
@@ -95,29 +95,24 @@ class CloudStart:
         """The shapes that a wish allows: those with a GPU, or what `gpu` names (`cpu`, `T4`, `A100`, or a profile's own name)."""
         allowed = set(self.limits().places.skus)
         found = [each for each in shapes(self.azure, place.region) if each.name in place.profiles and each.name in allowed]
-        wanted = gpu.strip().lower()
-        if wanted in {"", "auto", "any", "gpu"}:
-            fit = [each for each in found if each.gpus]
-        elif wanted in {"cpu", "none"}:
-            fit = [each for each in found if not each.gpus]
-        else:
-            words = wanted.replace("nvidia", "").split()
-            fit = [each for each in found if each.gpus and all(word in each.name.lower() for word in words)] or [
-                each for each in found if each.name.lower() == wanted]
+        fit = [each for each in found if each.is_called(gpu)]
         if not fit:
             there = ", ".join(f"{each.gpu or 'CPU'} ({each.name})" for each in found) or "none that the limits allow"
             raise ToolFailed(f"Run on {gpu or 'a GPU'} in {place.region}", f"It is not offered there; there are: {there}.",
                              "Name one of these, another region, or ask for prices with estimate_cost.", kind="gpu_missing")
         return fit
 
-    def check_quota(self, place: CloudPlace, shape: Shape) -> None:
-        """Raises AzureTrouble `quota` with the link and the numbers where nothing could run, before anything is made."""
+    def check_allowed(self, place: CloudPlace, shape: Shape) -> str:
+        """What is not known of the quota. Raises AzureTrouble, `denied` with the missing role, `quota` with the link and the numbers."""
+        check_permissions(self.azure, place.group, RUN, f"Nothing can run in {place.region}")
         found = quota(self.azure, place.region, shape)
         if found.free == 0:
             because = ("the subscription has no quota for it (0)." if not found.limit
                        else f"all of its quota is in use ({found.words()}).")
+            wait = "Wait until a GPU there is free, or ask for more. " if found.limit else ""
             raise AzureTrouble("quota", f"Run on {shape.gpu} in {place.region}", because,
-                               request_words(self.azure, place.region, shape, found))
+                               wait + request_words(self.azure, place.region, shape, found))
+        return "Azure does not say what it is: the run may wait for a GPU" if shape.gpus and found.limit is None else ""
 
     def choose(self, wish: Wish, model: ModelFolder, data: DatasetFacts, region: str, gpu: str, budget_micros: int | None) -> Chosen:
         """The cheapest fitting shape of the prepared place. Raises ToolFailed and AzureTrouble with what to do."""
@@ -140,16 +135,16 @@ class CloudStart:
                 refused = ToolFailed(f"Fine-tune {wish.model} on {shape.gpu or 'a CPU'} in {place.region}", failed.because,
                                      "Choose a larger GPU, a smaller model, or shorter rows.", kind=failed.kind)
                 continue
-            self.check_quota(place, shape)
-            return self._priced(wish, plan, account, place, shape, rate, budget_micros, 3600 * hours)
+            unsure = self.check_allowed(place, shape)
+            return replace(self._priced(wish, plan, account, place, shape, rate, budget_micros, 3600 * hours), unsure=unsure)
         assert refused is not None
         raise refused
 
     def _priced(self, wish: Wish, plan: Plan, account: Account, place: CloudPlace, shape: Shape, rate: Rate, budget_micros: int | None,
                 longest_s: int) -> Chosen:
         gib = round((plan.disk_bytes + plan.model.bytes) / GIB + 1, 1)
-        usual = max(SHORTEST_S, STEP_S * math.ceil((3 * plan.time.high_s + SPARE_S) / STEP_S))
-        timeout = self.limit_s(rate, wish.max_time + MARGIN_S if wish.max_time else usual, longest_s, budget_micros, gib)
+        wanted = wish.max_time + MARGIN_S if wish.max_time else time_limit(plan.time.high_s, longest_s / 3600)
+        timeout = self.limit_s(rate, wanted, longest_s, budget_micros, gib)
         money = ceiling(rate, timeout, ATTEMPTS, gib, likely_s=plan.time.likely_s)
         return Chosen(plan, place, shape, rate, money, account, timeout, gib)
 
@@ -202,7 +197,7 @@ class CloudStart:
             ("Where", chosen.where), *self.lines(chosen.account, chosen.place, chosen.rate, chosen.money, chosen.timeout_s), *kept,
             ("Memory", f"likely {memory.likely_bytes / GIB:.1f} GiB of {chosen.plan.free_memory_bytes / GIB:.1f}"),
             ("Writes", f"runs/<new run id>/ on the share and in Luthier's home, about {chosen.gib:.1f} GiB at most"),
-            *self.others(chosen),
+            *self.others(chosen), *((("Quota", chosen.unsure),) if chosen.unsure else ()),
         )
 
     def others(self, chosen: Chosen) -> tuple[tuple[str, str], ...]:
@@ -230,9 +225,10 @@ class CloudStart:
 
     def kept(self, place: CloudPlace, shape: Shape, rate: Rate, money: Money, timeout_s: int) -> dict[str, JsonValue]:
         """What the run's row in the book is made from: exactly what was approved."""
+        account = self.azure.account()
         made = CloudPlan(shape, f"{rate.per_second:f}", timeout_s, ATTEMPTS, money.ceiling_micros, 1, self._package(), place.image,
-                         where_of(shape, place.region))
-        return {**made.as_json(), "region": place.region}
+                         where_of(shape, place.region), account.user, account.tenant)
+        return {**made.as_json(), "region": place.region, "account_digest": account.digest}
 
     # ── beginning ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -283,10 +279,3 @@ def new_run(call: Call, name: str, model: str, dataset: str, method: str, plan: 
 def budget(amount: float | None) -> int | None:
     """Dollars as micro-units."""
     return None if amount is None else micros(f"{amount:.6f}")
-
-
-def started(row: RunRow) -> Result:
-    """The result of a start that went to the cloud."""
-    facts: dict[str, JsonValue] = {"run_id": row.id, "state": row.state.value, "where": row.where}
-    return Result({**facts, "name": row.name, "attempt": row.attempt, "plan": dict(row.plan)},
-                  {"run_id": row.id, "state": row.state.value, "cloud": True, "steps": row.plan.get("steps")})

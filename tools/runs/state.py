@@ -118,6 +118,8 @@ class RunView:
     """The same as seconds from now."""
     sweep: str = ""
     """The id that the runs of one sweep share."""
+    cloud: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Of a run that is or was in the cloud: region, profile, gpu, image, per_hour, ceiling, waiting, expires_at, past_expiry, job."""
 
     def as_json(self) -> dict[str, JsonValue]:
         """Every field under its own name."""

@@ -10,6 +10,7 @@ from policies.people import SYSTEM
 from policies.proposal import Effect, Proposal, Trait
 from policies.tool import Call, Recall, Result, ToolArgs, ToolFailed
 from tools.runs.cloud_reconcile import CloudReconciler
+from tools.runs.cloud_row import AT_WORK, Phase
 from tools.runs.local import LocalRuns
 from tools.runs.look import RunArgs, named_run
 from tools.runs.plan import GRACE_S
@@ -103,7 +104,7 @@ class CancelRun:
             return _said(row.id, now.state, True, "The executions beside the first are stopped. The run goes on.")
         if _over(now):
             return _said(row.id, now.state, False, f"It has ended: {now.state.value}.")
-        silent = after is not None and after.seen.trouble
+        silent = after is not None and (after.seen.trouble or after.phase in AT_WORK - {Phase.STOPPING, Phase.OVER_BUDGET})
         words = ("Azure does not answer now. The stop is sent again until it does; its time limit ends it at the latest." if silent
                  else "It saves its last checkpoint and ends, within a minute.")
         return _said(row.id, now.state, True, words)

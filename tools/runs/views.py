@@ -13,7 +13,7 @@ from tools.runs.cloud_view import CloudViews
 from tools.runs.curve import Point
 from tools.runs.line import Line, as_waiting, likely_seconds
 from tools.runs.local import LocalRuns
-from tools.runs.logs import LogNews, follow
+from tools.runs.logs import LogNews, follow, shown_log
 from tools.runs.state import RunState, RunView
 from tools.runs.store import HERE, RunRow
 from tools.runs.turns import expected_starts
@@ -79,8 +79,8 @@ class Views:
         return RunWatch(self._local.folder(run_id)).read(offset)
 
     def follow_log(self, run_id: str, mark: str = "") -> LogNews:
-        """What the log has beyond a mark."""
-        return follow(self._local.folder(run_id) / "log.txt", mark)
+        """What the log has beyond a mark; before a run in the cloud has one, what its container said."""
+        return follow(shown_log(self._local.folder(run_id)), mark)
 
     def log(self, run_id: str, offset: int | None = None, lines: int | None = None) -> LogPage:
         """A page of the log."""

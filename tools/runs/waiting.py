@@ -9,7 +9,7 @@ from tools.azure.place import CloudPlace
 from tools.azure.replicas import replicas
 
 KNOWN = ("AssigningReplica", "SuccessfulCreate", "PullingImage", "PulledImage", "ContainerCreated", "ContainerStarted",
-         "BackoffLimitExceeded", "DeadlineExceeded")
+         "ImagePullBackOff", "ErrImagePull", "ImagePullFailure", "BackoffLimitExceeded", "DeadlineExceeded")
 """Nothing else of what Azure writes is passed on."""
 _WORD = re.compile(r"[A-Za-z]{3,40}")
 PAUSE_S = 20.0

@@ -119,7 +119,7 @@ class Deploying:
         if row is None:
             return Recall.NOT_STARTED
         if is_cloud(row):
-            return self.azure.said(row)
+            return self.azure.recall(row, call_id)
         if row.state is DeployState.STARTING and self.local.traces(row.id, row.revision).lock == "absent":
             return Recall.NOT_STARTED
         return self.said(self.reconciler.settle(row))
@@ -186,7 +186,7 @@ class Redeploy:
     text: ClassVar[str] = (
         "Let a deployment serve another run, or the same again after it stopped, at the same address with the same key. A person must "
         "approve it first. On this machine it does not answer for the moment of the change; on Azure the new revision takes over when it "
-        "is up, or gets canary_percent of the requests. restart=true only starts its program anew."
+        "is up, or gets canary_percent of the requests; if it never is, the old one goes on. restart=true only starts its program anew."
     )
     Args: ClassVar[type[ToolArgs]] = RedeployArgs
 

@@ -9,9 +9,9 @@ import httpx
 from policies.proposal import Effect, Proposal
 from policies.tool import ToolFailed
 from tools.serve.answerer import ANSWER_S, Answered, Label
-from tools.serve.children import engine_said
 from tools.serve.deploy import Deploying
 from tools.serve.deploy_azure import is_cloud
+from tools.serve.deploy_refusals import refused, unheard
 from tools.serve.deploy_state import DeployState
 from tools.serve.deploy_store import DeploymentRow
 
@@ -75,18 +75,19 @@ def ask_over_http(client: httpx.Client, url: str, key: str, name: str, label: La
             "stream_options": {"include_usage": True}}
     said: list[str] = []
     times: list[float] = []
-    finish, tokens = "", 0
+    finish, tokens, whole = "", 0, False
     try:
         with client.stream("POST", f"{url}/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}) as answer:
             if answer.status_code != 200:
                 answer.read()
-                raise _refused(answer.status_code, answer.text)
+                raise refused(answer.status_code, answer.text)
             for line in answer.iter_lines():
+                whole = whole or line == "data: [DONE]"
                 if not line.startswith("data: ") or line == "data: [DONE]":
                     continue
                 piece = json.loads(line[6:])
                 if "error" in piece:
-                    raise _refused(200, line[6:])
+                    raise refused(200, line[6:])
                 if piece["model"] != name:
                     raise ToolFailed("Ask the deployment", "Another model answered than was asked.", "Stop it and deploy it again.",
                                      kind="engine")
@@ -97,16 +98,8 @@ def ask_over_http(client: httpx.Client, url: str, key: str, name: str, label: La
                         said.append(text)
                         times.append(time.monotonic())
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise ToolFailed("Ask the deployment", f"It gave no whole answer ({type(error).__name__}).", "Look at it with list_deployments.",
-                         kind="engine") from error
+        raise unheard(error) from error
+    if not whole:
+        raise unheard(EOFError())
     span = times[-1] - times[0] if len(times) > 1 else 0.0
     return Answered(label, "".join(said), tokens, round((len(times) - 1) / span, 2) if span > 0 else None, finish, None)
-
-
-def _refused(status: int, text: str) -> ToolFailed:
-    try:
-        message = str(json.loads(text)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = ""
-    remedy = "Ask again in a moment." if status in (429, 503) else "Look at it with list_deployments."
-    return engine_said("Ask the deployment", {"kind": "usage", "message": message}, remedy)

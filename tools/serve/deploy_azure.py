@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,25 @@ from tools.azure.app_body import ENGINE_MOUNT, PORT, RUN_MOUNT, STATE_MOUNT, App
 from tools.azure.apps import Apps, AppSeen
 from tools.azure.client import Azure
 from tools.azure.credential import Hidden
+from tools.azure.parcels import Say
 from tools.azure.place import CloudPlace, PlaceStore
 from tools.azure.trouble import AzureTrouble, TroubleKind
 from tools.runs.reconcile import RunNews
-from tools.serve.deploy_azure_meter import Metered, ServingMeter
+from tools.serve.deploy_azure_meter import ServingMeter
 from tools.serve.deploy_azure_plan import AzureDeployPlans, per_second, shape_of, spec_of
-from tools.serve.deploy_azure_share import DeployShare, Say
-from tools.serve.deploy_azure_state import app_became
+from tools.serve.deploy_azure_share import DeployShare
+from tools.serve.deploy_azure_state import app_became, went_back
 from tools.serve.deploy_local import LocalDeployments
 from tools.serve.deploy_news import tell
 from tools.serve.deploy_state import Became, DeployState
-from tools.serve.deploy_store import DeploymentRow, DeploymentStore
+from tools.serve.deploy_store import Before, DeploymentRow, DeploymentStore
 
 SETTLED_TROUBLE: frozenset[TroubleKind] = frozenset(
     {"denied", "quota", "policy", "foreign", "not_installed", "not_prepared", "refused_host"})
 """What another try will not mend."""
+
+
+_OPEN = "Its rules of who may reach it were taken away in Azure: it was open to the world and is stopped. Find out who changed them."
 
 
 class Withdrawn(Exception):
@@ -81,8 +86,14 @@ class AzureDeployments:
     def _step(self, row: DeploymentRow, plan: dict[str, Any], say: Say) -> DeploymentRow:
         apps = self.apps(str(plan["region"]))
         seen = apps.seen(row.id)
-        if row.state is DeployState.STARTING and not row.stop_by and _unsent(row, seen):
-            seen = self._send(row, plan, apps, say)
+        if row.state is DeployState.STARTING and not row.stop_by:
+            if _unsent(row, seen):
+                seen = self._send(row, plan, apps, say, row.before)
+            if row.before is not None and self._became(row, seen).state is DeployState.RUNNING:
+                fault.point("cloud.deploy.switch")
+                seen = self._send(row, plan, apps, say, None)
+        if seen is not None and seen.open and row.alive:
+            row = self._pass_to(row, Became(DeployState.FAILED, _OPEN, "open"), for_good=True)
         ends = not row.alive or bool(row.stop_by)
         if ends and seen is not None and not seen.stopped:
             fault.point("cloud.deploy.stop")
@@ -90,35 +101,57 @@ class AzureDeployments:
             seen = apps.seen(row.id)
         return self._settle(row, seen, apps)
 
+    def _became(self, row: DeploymentRow, seen: AppSeen | None) -> Became:
+        return app_became(seen, row.revision, state=row.state, stop_by=row.stop_by, waited_s=self._waited_s(row))
+
     def _settle(self, row: DeploymentRow, seen: AppSeen | None, apps: Apps) -> DeploymentRow:
-        self.meter.saw(row.revision_call, 0 if seen is None else seen.replicas)
+        self.meter.saw_all(row.id, {} if seen is None else {each.number: each.replicas for each in seen.revisions})
         if row.alive:
-            became = app_became(seen, row.revision, state=row.state, stop_by=row.stop_by, waited_s=self._waited_s(row))
+            became = self._became(row, seen)
             url = apps.address(seen) if seen is not None and became.state is DeployState.RUNNING else ""
             if became.state is not row.state or (url and url != row.url):
                 row = self._pass_to(row, became, url)
+        if row.state is DeployState.RUNNING and seen is not None:
+            self._tidy(row, seen, apps)
         if not row.alive and (seen is None or seen.stopped):
             self.meter.end(row.id)
         return row
 
-    def _send(self, row: DeploymentRow, plan: dict[str, Any], apps: Apps, say: Say) -> AppSeen:
+    def _tidy(self, row: DeploymentRow, seen: AppSeen, apps: Apps) -> None:
+        """Let what gets no requests have no replica, and end what no approval pays for any more."""
+        answering = {revision for revision, _ in traffic(row.plan, row.revision)}
+        over = [each for each in seen.revisions if each.number and each.number not in answering]
+        for each in over:
+            if each.active:
+                fault.point("cloud.deploy.deactivate")
+                apps.deactivate(each)
+        at_rest = not any(each.active or each.replicas for each in over)
+        for part in self.meter.of_deployment(row.id):
+            # What is left of older revisions is this one's to pay for; what was begun after it has its own approval until it is at rest.
+            if part.ended_at is None and (part.revision < row.revision or (part.revision > row.revision and at_rest)):
+                self.meter.end_call(part.call_id)
+
+    def _send(self, row: DeploymentRow, plan: dict[str, Any], apps: Apps, say: Say, before: Before | None) -> AppSeen:
+        """Send the revision; with `before`, the requests stay where they are until it is up."""
         def heard(text: str, fraction: float | None) -> None:
             if self._store.wanted(row.id).stop_by:
                 raise Withdrawn
             say(text, fraction)
 
+        self.azure.check_account(str(plan["account"]), str(plan["tenant"]), f"The deployment {row.id} was not sent")
         place, plans = self._place(str(plan["region"])), self.plans.plans
         source = plans.source(row.run_id or "", "" if row.run_id else row.model_id)
         base = plans.parts(source, bool(plan["with_base"])).base if plan["with_base"] else None
-        share, spec = self.share.open(place), spec_of(plan, source, row.id, row.revision)
+        share, spec = self.share.open(place), spec_of(plan, source, row)
         run_folder = self._run_folder(row.run_id) if row.run_id else None
         folders = self.share.upload(share, spec, plans.folder(source), base, heard, run_folder)
         heard("Making the app; its start takes some minutes", None)
         sent = AppSpec(
             deployment_id=row.id, revision=row.revision, image=str(plan["image"]), shape=shape_of(plan), spec_folder=folders.spec,
             engine_folder=folders.engine, tuned_folder=folders.tuned, base_folder=folders.base, command=command(),
-            allow=tuple(plan["allow"]), expires=row.expires_at, run_id=row.run_id or "",
-            canary_percent=int(plan["canary_percent"]), canary_of=int(plan["canary_of"]))
+            allow=tuple(plan["allow"]), expires=row.expires_at,
+            canary_percent=int(plan["canary_percent"]), canary_of=int(plan["canary_of"]),
+            beside=() if before is None else traffic(before.plan, before.revision))
         self.meter.sent(row.revision_call)  # before it: from here on it may cost money, whatever becomes of us
         fault.point("cloud.deploy.send")
         seen = apps.put(sent, Hidden(self._local.key(row.id)))
@@ -137,7 +170,14 @@ class AzureDeployments:
                 self.meter.end(row.id)  # nothing was sent: nothing is to be stopped
         return row
 
-    def _pass_to(self, row: DeploymentRow, became: Became, url: str = "") -> DeploymentRow:
+    def _pass_to(self, row: DeploymentRow, became: Became, url: str = "", *, for_good: bool = False) -> DeploymentRow:
+        before = row.before
+        if became.state is DeployState.FAILED and before is not None and not row.stop_by and not for_good:
+            reason = went_back(row.revision, before.revision, before.model_id, became.reason)
+            after = self._store.go_back(row, before, reason)
+            if after is not None:
+                self._untold.append(replace(tell(row, Became(DeployState.RUNNING, reason, became.kind)), final=True))
+            return after or self._store.wanted(row.id)
         after = self._store.set_state(row, became.state, became.reason, url)
         if after is not None and became.state is not row.state:
             self._untold.append(tell(row, became))
@@ -145,17 +185,21 @@ class AzureDeployments:
 
     def stop(self, row: DeploymentRow, by: str) -> DeploymentRow:
         """Ask for its end and take the first steps to it; the watch goes on where Azure takes longer."""
-        if row.alive:
-            self._store.ask_to_stop(row, by)
-        return self.advance(row.id)
+        with self._turn(row.id):
+            now = self._store.wanted(row.id)  # meanwhile it may have gone back to an earlier revision
+            if now.alive:
+                self._store.ask_to_stop(now, by)
+            return self.advance(row.id)
 
     def delete(self, row: DeploymentRow, by: str) -> DeploymentRow:
         """Remove the app, its specs on the share and its key. Raises AzureTrouble when something is left."""
         with self._turn(row.id):
             region = str(row.plan["region"])
+            fault.point("cloud.deploy.delete")
             self.apps(region).delete(row.id)
             fault.point("cloud.deploy.deleted")
             self.share.forget(self.share.open(self._place(region)), row.id)
+            fault.point("cloud.deploy.forgotten")
             self.meter.end(row.id)
             self._local.delete(row.id)
             return self._store.set_state(row, DeployState.DELETED, f"Deleted by {by}.") or self._store.wanted(row.id)
@@ -175,9 +219,12 @@ class AzureDeployments:
         return sum(each.micros for each in self.meter.of_deployment(ident))
 
     def capped(self, row: DeploymentRow) -> bool:
-        """Whether the current revision has cost what its approval reserved."""
-        paid: Metered | None = self.meter.of_call(row.revision_call)
-        return paid is not None and paid.ended_at is None and paid.micros >= int(row.plan.get("ceiling_micros") or 0)
+        """Whether a revision has cost what its approval reserved."""
+        plans: list[tuple[str, Mapping[str, Any]]] = [(row.revision_call, row.plan)]
+        if row.before is not None:
+            plans.append((row.before.revision_call, row.before.plan))
+        paid = ((self.meter.of_call(call), int(plan.get("ceiling_micros") or 0)) for call, plan in plans)
+        return any(each is not None and each.ended_at is None and each.micros >= most for each, most in paid)
 
     def due(self) -> list[str]:
         """Ids of what is not at rest: alive, or stopped and perhaps still paid for."""
@@ -224,14 +271,20 @@ def is_cloud(row: DeploymentRow) -> bool:
 
 
 def command() -> tuple[str, ...]:
-    """What the container runs: the packages first, where the image lacks them, then the serving program."""
-    return ("python3", f"{ENGINE_MOUNT}/tools/runs/boot.py", "--root", ENGINE_MOUNT, "--lock", f"{ENGINE_MOUNT}/locks/engine-cpu.txt", "--",
+    """What the container runs: a refusal once its time is over; else the packages, where the image lacks them, and the server."""
+    return ("python3", f"{ENGINE_MOUNT}/tools/engine/serve_over.py", RUN_MOUNT, "--port", str(PORT), "--",
+            f"{ENGINE_MOUNT}/tools/runs/boot.py", "--root", ENGINE_MOUNT, "--lock", f"{ENGINE_MOUNT}/locks/engine-cpu.txt", "--",
             "serve", RUN_MOUNT, "--state", STATE_MOUNT, "--port", str(PORT))
 
 
 def _unsent(row: DeploymentRow, seen: AppSeen | None) -> bool:
-    if seen is None or seen.provisioning in ("failed", "canceled"):
-        return True
-    return seen.revision(revision_name(seen.name, row.revision)) is None and seen.provisioning != "inprogress"
+    mine = None if seen is None else seen.revision(revision_name(seen.name, row.revision))
+    if seen is None or mine is None:
+        return seen is None or seen.provisioning != "inprogress"
+    return seen.provisioning in ("failed", "canceled") and not mine.failed
 
 
+def traffic(plan: Mapping[str, Any], revision: int) -> tuple[tuple[int, int], ...]:
+    """Which revisions get the requests where a plan stands, each with its percent."""
+    share = int(plan["canary_percent"])
+    return ((int(plan["canary_of"]), 100 - share), (revision, share)) if share else ((revision, 100),)

@@ -1,6 +1,6 @@
 """What deployments in the cloud have cost so far: the seconds in which a replica was seen, by the call that pays for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -58,17 +58,11 @@ class ServingMeter:
         self._book, self._clock = book, clock
 
     def begin(self, call_id: str, deployment_id: str, revision: int, region: str, per_second: Decimal) -> None:
-        """From now on this call pays for the deployment, and no earlier one does; the same call again changes nothing."""
+        """From now on this call pays for its revision; the same call again changes nothing."""
         at = now_text(self._clock())
         row = {"call_id": call_id, "deployment_id": deployment_id, "revision": revision, "region": region, "per_second": f"{per_second:f}",
                "began_at": at}
-        older = (cloud_serving.c.deployment_id == deployment_id, cloud_serving.c.revision < revision, cloud_serving.c.ended_at.is_(None))
-
-        def write(db: Connection) -> None:
-            if db.execute(insert(cloud_serving).values(**row).on_conflict_do_nothing()).rowcount:
-                db.execute(update(cloud_serving).where(*older).values(ended_at=at))
-
-        self._book.write(write)
+        self._book.write(lambda db: db.execute(insert(cloud_serving).values(**row).on_conflict_do_nothing()) and None)
 
     def sent(self, call_id: str) -> None:
         """The app is about to be sent: from here on it may cost money."""
@@ -93,6 +87,23 @@ class ServingMeter:
             db.execute(update(cloud_serving).where(cloud_serving.c.call_id == call_id).values(**changed))
 
         self._book.write(write)
+
+    def saw_all(self, deployment_id: str, replicas: Mapping[int, int]) -> None:
+        """Count the time since the last look: each revision's replicas by the newest call that is not newer than the revision."""
+        parts = [each for each in self.of_deployment(deployment_id) if each.ended_at is None]
+        shares = dict.fromkeys((each.call_id for each in parts), 0)
+        for revision, count in replicas.items():
+            paying = [each.call_id for each in parts if each.revision <= revision] or list(shares)[:1]
+            if paying:
+                shares[paying[-1]] += count
+        for call, count in shares.items():
+            self.saw(call, count)
+
+    def end_call(self, call_id: str) -> None:
+        """This call pays for nothing any more."""
+        mine = (cloud_serving.c.call_id == call_id, cloud_serving.c.ended_at.is_(None))
+        at = now_text(self._clock())
+        self._book.write(lambda db: db.execute(update(cloud_serving).where(*mine).values(ended_at=at, replicas=0)) and None)
 
     def end(self, deployment_id: str) -> None:
         """Nothing of it is paid for any more."""
@@ -122,10 +133,6 @@ class ServingMeter:
         held = self._book.read(lambda db: ledger.used(db, call_id=call_id).reserved)
         mine = self.of_call(call_id)
         return mine is not None and mine.ended_at is None and held > mine.micros
-
-    def reserved(self, call_id: str) -> int:
-        """What its approval reserved and nobody has settled yet, in micro-units."""
-        return self._book.read(lambda db: ledger.used(db, call_id=call_id).reserved)
 
     def settlements(self) -> list[Settlement]:
         """What has ended and is not settled in the ledger yet. Stable until it is: the gateway settles each call once."""

@@ -15,6 +15,7 @@ from tools.azure.app_body import COOLDOWN_S, PORT, networks
 from tools.azure.ceiling import Money, app_ceiling
 from tools.azure.client import Azure
 from tools.azure.credential import claims
+from tools.azure.permissions import SERVE, check_permissions
 from tools.azure.place import CloudPlace, PlaceStore, Shape
 from tools.azure.prices import Prices
 from tools.azure.quota import quota, request_words, shapes
@@ -22,6 +23,7 @@ from tools.azure.rates import Rate
 from tools.engine.serve_spec import ServedModel, ServeSpec
 from tools.outlook import gib
 from tools.serve.deploy_plan import DeployPlans, Source, expiry_order, hours_text
+from tools.serve.deploy_store import DeploymentRow
 
 USUAL_HOURS = 24
 """How long a deployment on Azure lives when nobody says."""
@@ -94,7 +96,10 @@ class AzureDeployPlans:
         hours = self.hours(wanted.max_hours)
         parts = self.plans.parts(source, wanted.with_base)
         shape = self._shape(place, wanted.gpu, parts.memory_bytes)
-        allow = networks(wanted.allow_ips or kept or [address for address in (self._caller_address(),) if address])
+        check_permissions(self._azure, place.group, SERVE, f"A deployment in {place.region} cannot be made")
+        self._check_quota(place.region, shape)
+        named = wanted.allow_ips or kept
+        allow = networks(named or [address for address in (self._caller_address(),) if address])
         rate = self._prices.rate(shape, place.region, self._clock())
         replicas = 2 if canary is not None else 1
         money = app_ceiling(rate, hours, replicas, parts.size_bytes / GIB)
@@ -104,8 +109,9 @@ class AzureDeployPlans:
             "precision": source.precision, "names": list(parts.names), "memory_bytes": parts.memory_bytes, "size_bytes": parts.size_bytes,
             "hours": hours, "port": PORT, "host": "0.0.0.0", "with_base": parts.base is not None, "threads": max(1, int(shape.vcpu)),
             "region": place.region, "group": place.group, "sku": shape.name, "vcpu": shape.vcpu, "gib": shape.gib, "gpus": shape.gpus,
-            "gpu": shape.gpu, "allow": list(allow), "image": place.image, "account": account.user, "subscription": account.subscription,
-            "subscription_name": account.subscription_name, "tenant": account.tenant,
+            "gpu": shape.gpu, "allow": list(allow), "allow_named": bool(named), "image": place.image, "account": account.user,
+            "account_digest": account.digest, "subscription": account.subscription, "subscription_name": account.subscription_name,
+            "tenant": account.tenant,
             "canary_percent": canary.percent if canary is not None else 0, "canary_of": canary.of if canary is not None else 0,
             **_priced(rate, money),
         }
@@ -133,15 +139,12 @@ class AzureDeployPlans:
         raise ToolFailed("Deploy on Azure", f"It needs about {gib(int(memory * ROOM))} of memory, and no profile has as much: {known}.",
                          "Leave the untuned model out (with_base=false), or deploy it here.", kind="memory")
 
-    def check_quota(self, plan: dict[str, Any]) -> None:
-        """ToolFailed when the subscription may have no replica of this kind: before anything is made."""
-        shape = shape_of(plan)
-        if not shape.gpus:
-            return
-        found = quota(self._azure, str(plan["region"]), shape)
-        if found.free == 0:
-            raise ToolFailed("Deploy on Azure", f"The subscription has no free quota for {shape.gpu} in {plan['region']}: {found.words()}.",
-                             request_words(self._azure, str(plan["region"]), shape, found), kind="quota")
+    def _check_quota(self, region: str, shape: Shape) -> None:
+        """ToolFailed when the subscription may have no replica of this kind. One that is in use now may be free when it is asked."""
+        found = quota(self._azure, region, shape)
+        if found.limit is not None and found.limit <= 0:
+            raise ToolFailed("Deploy on Azure", f"The subscription has no quota for {shape.gpu} in {region}: {found.words()}.",
+                             request_words(self._azure, region, shape, found), kind="quota")
 
     def proposal(self, source: Source, plan: dict[str, Any], owner: str | None, supersedes: str, deployment: str = "") -> Proposal:
         """The proposal of a deploying call: money, and something that others could reach."""
@@ -149,19 +152,21 @@ class AzureDeployPlans:
             effects=frozenset({Effect.EXPOSE, Effect.SPEND}), target=f"deployment:{deployment}" if deployment else source.target,
             owner=owner, where=where_of(plan), cost=cost_of(plan), supersedes=supersedes, card=card(plan), plan=plan, orders=orders(plan),
             region=str(plan["region"]), sku=str(plan["sku"]), max_minutes=int(plan["hours"]) * 60, leaves=leaves(plan),
-            stop_rules=(f"sleeps when nobody has asked for {COOLDOWN_S // 60} minutes: nothing is paid then",),
+            stop_rules=(f"sleeps when nobody has asked for {COOLDOWN_S // 60} minutes: nothing is paid then",
+                        "refuses every request itself when its time is over, also while Luthier is not running"),
         )
 
 
-def spec_of(plan: dict[str, Any], source: Source, ident: str, revision: int) -> ServeSpec:
+def spec_of(plan: dict[str, Any], source: Source, row: DeploymentRow) -> ServeSpec:
     """What the serving program in the container is told; its paths name the mounts."""
+    until = datetime.fromisoformat(row.expires_at.replace("Z", "+00:00")).timestamp()
     run = source.run
     tuned_by = run.id if run is not None else None
     models = [ServedModel(name=source.tuned_name, folder="$LUTHIER_TUNED", run=tuned_by, precision=source.precision)]
     if run is not None and plan["with_base"]:
         models.append(ServedModel(name=source.model_id, folder="$LUTHIER_BASE", precision=source.precision))
-    return ServeSpec(deployment_id=ident, revision=revision, host="0.0.0.0", port=int(plan["port"]), key_path="$LUTHIER_SECRETS/api-key",
-                     key_mounted=True, threads=int(plan["threads"]), models=tuple(models))
+    return ServeSpec(deployment_id=row.id, revision=row.revision, host="0.0.0.0", port=int(plan["port"]),
+                     key_path="$LUTHIER_SECRETS/api-key", key_mounted=True, threads=int(plan["threads"]), until=until, models=tuple(models))
 
 
 def shape_of(plan: dict[str, Any]) -> Shape:
@@ -199,14 +204,16 @@ def leaves(plan: dict[str, Any]) -> str:
 def card(plan: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """The lines of the consent card."""
     run, canary = plan["run_id"], int(plan["canary_percent"])
+    origin = "" if plan["allow_named"] else " (the address that your sign-in to Azure came from)"
     shape = f"{plan['sku']}: {plan['vcpu']:g} processor cores, {plan['gib']:g} GiB of memory"
-    unused = f"; its {plan['gpu']} is paid for and not used, since the serving program answers on the processor" if plan["gpus"] else ""
     lines = [
         ("Serves", f"{plan['model']}, tuned by run {run}" if run else f"{plan['model']}, untuned"),
         ("Models", ", ".join(plan["names"])), ("Precision", str(plan["precision"])),
-        ("Place", where_of(plan)), ("Replica", shape + unused),
+        ("Place", where_of(plan)), ("Replica", shape),
+        *([("GPU", f"its {plan['gpu']} is paid for and not used: answers are made on the processors here; gpu=cpu costs less, where the "
+            "model fits")] if plan["gpus"] else []),
         ("Account", f"{plan['account']}, subscription {plan['subscription_name'] or plan['subscription']}, tenant {plan['tenant']}"),
-        ("Reached by", f"{', '.join(plan['allow'])} only, by https, with an API key; everybody else is turned away"),
+        ("Reached by", f"{', '.join(plan['allow'])} only{origin}, by https, with an API key; everybody else is turned away"),
         ("Sleeps", f"when nobody has asked for {COOLDOWN_S // 60} minutes; the first question afterwards waits until it is up again"),
     ]
     if canary:

@@ -2,20 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from policies import fault
 from tools.azure.client import Azure
+from tools.azure.parcels import Parcels, Say
 from tools.azure.place import CloudPlace
 from tools.engine.serve_spec import SPEC, ServeSpec
 from tools.runs.container import engine_package
-
-COMPLETE = "complete.json"
-"""Written last into a folder of uploaded files: what is there is whole."""
-Say = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +43,7 @@ class DeployShare:
             spec=f"deployments/{spec.deployment_id}/{spec.revision}", engine=engine, tuned=self._model(share, tuned, say, run_folder),
             base="" if base is None else self._model(share, base, say, None))
         share.make_folders(folders.spec)
+        fault.point("cloud.deploy.spec")
         share.put_bytes(f"{folders.spec}/{SPEC}", json.dumps(spec.model_dump(mode="json")).encode())
         return folders
 
@@ -57,7 +54,7 @@ class DeployShare:
     def _engine(self, share: Any, say: Say) -> str:
         package = engine_package(self._root)
         folder = f"engine/{package.digest}"
-        self._whole(share, folder, dict(package.files), say, "The serving program")
+        _send(share, folder, dict(package.files), say, "The serving program")
         return folder
 
     def _model(self, share: Any, folder: Path, say: Say, run_folder: Path | None) -> str:
@@ -65,20 +62,12 @@ class DeployShare:
             return there
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
         remote = f"served/{content_name(files)}"
-        self._whole(share, remote, files, say, "The model's files")
+        _send(share, remote, files, say, "The model's files")
         return remote
 
-    def _whole(self, share: Any, remote: str, files: dict[str, Path], say: Say, what: str) -> None:
-        if share.stat(f"{remote}/{COMPLETE}") is not None:
-            return
-        total, done = sum(path.stat().st_size for path in files.values()) or 1, 0
-        for name, path in files.items():
-            say(f"{what}: {name.rpartition('/')[2]} goes to Azure", min(0.99, done / total))
-            fault.point("cloud.deploy.put")
-            share.make_folders(f"{remote}/{name}".rpartition("/")[0])
-            share.put(path, f"{remote}/{name}")
-            done += path.stat().st_size
-        share.put_bytes(f"{remote}/{COMPLETE}", json.dumps({"files": sorted(files)}).encode())
+
+def _send(share: Any, remote: str, files: dict[str, Path], say: Say, what: str) -> None:
+    Parcels(share, say, sum(path.stat().st_size for path in files.values())).whole(remote, files, what)
 
 
 def content_name(files: dict[str, Path]) -> str:

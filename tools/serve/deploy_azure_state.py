@@ -25,14 +25,20 @@ def app_became(app: AppSeen | None, revision: int, *, state: DeployState, stop_b
     if stop_by:
         return Became(state)
     mine = app.revision(revision_name(app.name, revision))
-    if app.provisioning in ("failed", "canceled") or (mine is not None and mine.failed):
-        return Became(DeployState.FAILED, "Its container did not come up on Azure; the app's log in the portal says more. It is stopped.",
-                      "start")
+    starting = state is DeployState.STARTING  # what answers is judged by itself: the app may lie in a later revision's failure
+    if (starting and app.provisioning in ("failed", "canceled")) or (mine is not None and mine.failed):
+        return Became(DeployState.FAILED, "Its container did not come up on Azure; the app's log in the portal says more.", "start")
     if mine is not None and mine.up and app.provisioning == "succeeded" and app.fqdn:
         return Became(DeployState.RUNNING)
     return _late() if late else Became(state)
 
 
+def went_back(failed: int, kept: int, model: str, reason: str) -> str:
+    """What is told when a revision did not come up and the one before it goes on."""
+    return (f"Revision {failed} did not come up: {reason[:400]} Revision {kept} ({model}) goes on answering, under the approval that it "
+            "had. Ask for redeploy again once the reason is mended.")
+
+
 def _late() -> Became:
-    return Became(DeployState.FAILED, f"It was not up after {START_S / 60:.0f} minutes, and is stopped. An image of one's own that has the "
-                  "packages (infra/engine.Dockerfile) starts faster.", "start")
+    return Became(DeployState.FAILED, f"It was not up after {START_S / 60:.0f} minutes. An image of one's own that has the packages "
+                  "(infra/engine.Dockerfile) starts faster.", "start")

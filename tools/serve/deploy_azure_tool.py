@@ -21,6 +21,7 @@ from tools.serve.deploy_azure_plan import Canary, Wanted, where_of
 from tools.serve.deploy_azure_watch import AzureDeployWatch
 from tools.serve.deploy_local import LocalDeployments, curl_line
 from tools.serve.deploy_plan import Source
+from tools.serve.deploy_refusals import is_certificate, refused, unheard
 from tools.serve.deploy_state import DeployState
 from tools.serve.deploy_store import DeploymentRow, DeploymentStore, Planned
 from tools.settlement import Settlement
@@ -29,6 +30,8 @@ READY_S = 1200.0
 """How long a deploying call waits for the app; the watch goes on afterwards."""
 WAKE_S = 900.0
 """How long a question waits for a sleeping app: as long as its startup probe."""
+MISSED = 6
+"""So many looks in a row at which nothing at all was there end the waiting."""
 END_S = 60.0
 """How long a stopping call waits for the end."""
 
@@ -66,8 +69,6 @@ class AzureDeploying:
         """Make the key and the row, then take the steps; the same call finds what it started."""
         ident = rid_of(f"{call.call_id} deployment")
         plan = dict(call.plan) if call.plan.get("names") else self.cloud.plans.make(source, wanted)
-        if self.store.of_call(call.call_id) is None:
-            self.cloud.plans.check_quota(plan)
         self.cloud.plans.plans.build(source, lambda text: call.report(text, None))
         hint = self._local.make_key(ident)
         row = self.store.create(ident, call.person, call.thread, call.call_id, _planned(source, plan), hint, where_of(plan))
@@ -80,11 +81,10 @@ class AzureDeploying:
 
     def redeploy(self, source: Source, row: DeploymentRow, wanted: Wanted, percent: int, call: Call) -> Result:
         """Begin the next revision; the same call does it once."""
-        if row.revision_call != call.call_id:
+        if call.call_id not in (row.revision_call, row.failed.call if row.failed is not None else ""):
             plan = dict(call.plan) if call.plan.get("names") else self._again(source, row, wanted, percent)
-            self.cloud.plans.check_quota(plan)
             self.cloud.plans.plans.build(source, lambda text: call.report(text, None))
-            row = self.store.next_revision(row.id, row.revision + 1, call.call_id, _planned(source, plan), where_of(plan))
+            row = self.store.next_revision(row.id, row.tried + 1, call.call_id, _planned(source, plan), where_of(plan), beside=True)
         return self._go(row, call)
 
     def _again(self, source: Source, row: DeploymentRow, wanted: Wanted, percent: int) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class AzureDeploying:
 
     def _go(self, row: DeploymentRow, call: Call) -> Result:
         self.watch.wake()
-        return self.said(self.cloud.wait(row, READY_S, call.report))
+        return self.said(self.cloud.wait(row, READY_S, call.report), call.call_id)
 
     def restarting(self, row: DeploymentRow) -> Proposal:
         """The proposal of a restart: the money is that of the approval that stands."""
@@ -113,8 +113,13 @@ class AzureDeploying:
         self.cloud.restart(row)
         return self.said(self.cloud.advance(row.id))
 
-    def said(self, row: DeploymentRow) -> Result:
-        """The result of a deploying call. ToolFailed when it failed and nothing was sent that could cost money."""
+    def said(self, row: DeploymentRow, call_id: str = "") -> Result:
+        """The result of a deploying call. ToolFailed when it failed and nothing was sent that could cost money, or an older one goes on."""
+        if row.failed is not None and row.failed.call == call_id:
+            because = f"Revision {row.failed.revision} did not come up; revision {row.revision} goes on answering."
+            raise ToolFailed(f"Redeploy {row.id}", because,
+                             "Look at it with list_deployments, mend the reason, and ask for redeploy again.", kind="deploy",
+                             heard=row.failed.reason, paid=True)
         paid = self.cloud.meter.of_call(row.revision_call)
         if row.state is DeployState.FAILED and (paid is None or paid.sent_at is None):
             raise ToolFailed(f"Deploy {row.id}", "It was not sent to Azure.", "Look at it with list_deployments, and deploy again.",
@@ -125,18 +130,29 @@ class AzureDeploying:
             result["curl"] = curl_line(row.url, key_file, str(names[0]), self._system_of(row))
         return Result(result, facts)
 
-    def recall(self, row: DeploymentRow) -> Result | Recall:
-        """What became of a deploying call: the watch goes on with it, so it began as soon as its row is there."""
+    def recall(self, row: DeploymentRow, call_id: str) -> Result | Recall:
+        """What became of a deploying call: the watch goes on with it, so it began as soon as its row is there.
+
+        One that failed beside an older revision holds money until its part is settled; then it is as if it had never been.
+        """
+        if row.failed is not None and row.failed.call == call_id:
+            paid = self.cloud.meter.of_call(call_id)
+            return Recall.NOT_STARTED if paid is None or paid.settled else Recall.UNKNOWN
         return self.said(row)
 
     # ── looking, stopping, deleting ──────────────────────────────────────────────────────────────────────────────
 
     def shown(self, row: DeploymentRow) -> dict[str, JsonValue]:
         """What only a deployment on Azure has, for people."""
-        plan, meters = row.plan, self.cloud.meter.of_deployment(row.id)
+        plan, paid, before = row.plan, self.cloud.meter.of_call(row.revision_call), row.before
+        answers: dict[str, JsonValue] | None = None
+        if row.state is DeployState.RUNNING:
+            answers = {"revision": row.revision, "models": plan["names"], "tuned_by": row.run_id}
+        elif row.state is DeployState.STARTING and before is not None:
+            answers = {"revision": before.revision, "models": before.plan["names"], "tuned_by": before.run_id}
         return {
             "region": plan["region"], "sku": plan["sku"], "allow_ips": plan["allow"], "per_hour": plan["per_hour"],
-            "asleep": bool(meters) and row.state is DeployState.RUNNING and not meters[-1].replicas, "reason": row.reason,
+            "asleep": paid is not None and row.state is DeployState.RUNNING and not paid.replicas, "reason": row.reason, "answers": answers,
             "spent": {"amount": dollars(self.cloud.spent_micros(row.id)), "currency": "USD", "by": "our own clock; the bill comes later"},
             "ceiling": {"amount": dollars(int(plan["ceiling_micros"])), "currency": "USD"}, "canary_percent": plan["canary_percent"],
             "trouble": self.cloud.troubles.get(row.id, ""),
@@ -162,19 +178,26 @@ class AzureDeploying:
     def awake(self, client: httpx.Client, row: DeploymentRow, say: Callable[[str, float | None], None]) -> str:
         """The address, once it answers. ToolFailed when it does not let us in, or does not come up; AzureTrouble `refused_host`."""
         url = self.cloud.azure.check_host(row.url, "apps")
-        until, pause = time.monotonic() + WAKE_S, min(5.0, 5 * self.cloud.azure.poll_s)
+        until, pause, missed = time.monotonic() + WAKE_S, min(5.0, 5 * self.cloud.azure.poll_s), 0
         while True:
             try:
                 status = client.get(f"{url.removesuffix('/v1')}/healthz").status_code
+                missed = missed + 1 if status == 404 else 0
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                # Azure holds a request while the app wakes up: who is not let in at all is not waited for long.
+                status, missed = 0, missed + 1
+                if missed >= MISSED or is_certificate(error):
+                    raise unheard(error) from error
             except httpx.HTTPError:
                 status = 0
             self.watch.wake()
             if status == 200:
                 return url
-            if status == 403:
-                raise ToolFailed(f"Ask the deployment {row.id}", "It does not let this machine's public address in.",
-                                 f"Redeploy it with allow_ips naming the address; allowed now: {', '.join(row.plan['allow'])}.",
-                                 kind="denied")
+            if missed >= MISSED or (0 < status < 500 and status not in (404, 408, 429)):
+                raise refused(status)
+            now = self.store.wanted(row.id)
+            if not now.alive or now.stop_by:
+                raise ToolFailed(f"Ask the deployment {row.id}", f"It is {now.state.value}.", "Start it with redeploy.", kind="not_running")
             if time.monotonic() > until:
                 raise ToolFailed(f"Ask the deployment {row.id}", f"It did not wake up within {WAKE_S / 60:.0f} minutes.",
                                  "Look at it with list_deployments; redeploy with restart=true starts it anew.", kind="asleep")

@@ -1,6 +1,7 @@
 """`list_deployments` and `stop_deployment`: what is served, and its end."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field, JsonValue
 
@@ -44,7 +45,7 @@ class ListDeployments:
         """One's own deployments, newest first, as they are now."""
         store, local = self._deploying.store, self._deploying.local
         rows = [self._deploying.settle(row) for row in store.rows(call.person)]
-        shown: list[JsonValue] = [{
+        shown: list[dict[str, JsonValue]] = [{
             **brain_facts(row), "reason": row.reason, "models": row.plan["names"], "key_file": str(local.key_file(row.id)),
             "tuned_by": row.run_id, "memory_bytes": local.serving(row.id, row.revision).get("memory_bytes"), "created_at": row.created_at,
             **(self._deploying.azure.shown(row) if is_cloud(row) else {}),
@@ -55,8 +56,8 @@ class ListDeployments:
             for ident, revision, told in local.living() if (row := store.get(ident)) is None or row.revision != revision or not row.alive
         ]
         cloud, trouble = self._deploying.cloud.orphaned() if self._deploying.cloud is not None else ([], "")
-        brain: list[JsonValue] = [brain_facts(row) for row in rows]
-        return Result({"deployments": shown, "orphans": [*strays, *cloud], **({"cloud_trouble": trouble} if trouble else {})},
+        brain: list[JsonValue] = [{**brain_facts(row), **_money(each)} for row, each in zip(rows, shown, strict=True)]
+        return Result({"deployments": [*shown], "orphans": [*strays, *cloud], **({"cloud_trouble": trouble} if trouble else {})},
                       {"deployments": brain, "orphans": len(strays) + len(cloud)})
 
     def recall(self, call_id: str, /) -> Result | Recall:
@@ -113,6 +114,14 @@ class StopDeployment:
     def recall(self, call_id: str, /) -> Result | Recall:
         """A stop may be asked for again at any time."""
         return Recall.NOT_STARTED
+
+
+def _money(shown: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """What one on Azure costs, and whom its card lets in: numbers and addresses of our own plan."""
+    if "spent" not in shown:
+        return {}
+    return {"spent": shown["spent"]["amount"], "ceiling": shown["ceiling"]["amount"], "per_hour": shown["per_hour"],
+            "allow_ips": shown["allow_ips"]}
 
 
 def _said(row: DeploymentRow) -> Result:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, func, select, update
 
 from policies.book import Book, now_text
 from policies.deployment_tables import deployment_events, deployments
@@ -44,6 +44,45 @@ class DeploymentRow:
     def alive(self) -> bool:
         """Whether the book takes it to be there."""
         return self.state in ALIVE
+
+    @property
+    def tried(self) -> int:
+        """The newest revision that was ever begun, though it may not have come up."""
+        return max(self.revision, self.failed.revision if self.failed is not None else 0)
+
+    @property
+    def before(self) -> "Before | None":
+        """What answers while this revision comes up, and goes on answering should it not."""
+        kept = self.plan.get("before")
+        return Before(**kept) if isinstance(kept, dict) else None
+
+    @property
+    def failed(self) -> "FailedRevision | None":
+        """The newer revision that did not come up."""
+        kept = self.plan.get("failed")
+        return FailedRevision(**kept) if isinstance(kept, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The revision that answered when a newer one was begun, as its row was."""
+
+    revision: int
+    revision_call: str
+    run_id: str | None
+    model_id: str
+    where: str
+    expires_at: str
+    plan: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRevision:
+    """A revision that did not come up, while an older one went on answering."""
+
+    revision: int
+    call: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +127,28 @@ class DeploymentStore:
 
         return self._book.write(write)
 
-    def next_revision(self, ident: str, revision: int, call_id: str, planned: Planned, where: str = "") -> DeploymentRow:
-        """Begin revision number `revision`; the same call finds it. ToolFailed when another call was quicker or it is deleted."""
+    def next_revision(self, ident: str, revision: int, call_id: str, planned: Planned, where: str = "", *,
+                      beside: bool = False) -> DeploymentRow:
+        """Begin revision number `revision`; the same call finds it. ToolFailed when another call was quicker or it is deleted.
+
+        With `beside`, the revision that answers goes on until this one is up, and for good where it does not come up.
+        """
         at = now_text()
 
         def write(db: Connection) -> DeploymentRow:
             now = _row(db.execute(select(deployments).where(deployments.c.id == ident)).mappings().one())
             if now.revision_call == call_id:
                 return now
-            if now.revision != revision - 1 or now.state is DeployState.DELETED:
-                raise ToolFailed(f"Redeploy {ident}", f"It is {now.state.value}, at revision {now.revision}.",
+            if now.tried != revision - 1 or now.state is DeployState.DELETED:
+                raise ToolFailed(f"Redeploy {ident}", f"It is {now.state.value}, at revision {now.tried}.",
                                  "Look at it with list_deployments.", kind="state")
+            kept = _answering(now) if beside else None
+            values = planned.values(call_id)
+            if kept is not None:
+                values["plan_json"] = json.dumps({**planned.plan, "before": asdict(kept)})
             db.execute(update(deployments).where(deployments.c.id == ident).values(
                 state=DeployState.STARTING.value, reason="", revision=revision, stop_by="", ended_at=None,
-                **({"where": where} if where else {}), **planned.values(call_id)))
+                **({"where": where} if where else {}), **values))
             _note(db, ident, at, now.state.value, DeployState.STARTING, f"revision {revision}")
             return _row(db.execute(select(deployments).where(deployments.c.id == ident)).mappings().one())
 
@@ -125,6 +172,23 @@ class DeploymentStore:
 
         return self._book.write(write)
 
+    def go_back(self, row: DeploymentRow, before: Before, reason: str) -> DeploymentRow | None:
+        """The revision of before goes on under its own approval; None, and nothing written, when the row has moved on since it was read."""
+        failed = FailedRevision(row.revision, row.revision_call, reason)
+        values: dict[str, Any] = {**asdict(before), "state": DeployState.RUNNING.value, "reason": reason,
+                                  "plan_json": json.dumps({**before.plan, "failed": asdict(failed)})}
+        del values["plan"]
+
+        def write(db: Connection) -> DeploymentRow | None:
+            mine = (deployments.c.id == row.id, deployments.c.state == row.state.value, deployments.c.revision == row.revision,
+                    deployments.c.stop_by == "")
+            if db.execute(update(deployments).where(*mine).values(**values)).rowcount != 1:
+                return None
+            _note(db, row.id, now_text(), row.state.value, DeployState.RUNNING, reason)
+            return _row(db.execute(select(deployments).where(deployments.c.id == row.id)).mappings().one())
+
+        return self._book.write(write)
+
     def ask_to_stop(self, row: DeploymentRow, by: str) -> None:
         """Keep who wants the end of this revision; the first one counts."""
         mine = (deployments.c.id == row.id, deployments.c.revision == row.revision, deployments.c.stop_by == "")
@@ -135,8 +199,9 @@ class DeploymentStore:
         return self._first(select(deployments).where(deployments.c.id == ident))
 
     def of_call(self, call_id: str) -> DeploymentRow | None:
-        """The deployment whose current revision a call asked for."""
-        return self._first(select(deployments).where(deployments.c.revision_call == call_id))
+        """The deployment whose current revision a call asked for, or the one after it that did not come up."""
+        failed = func.json_extract(deployments.c.plan_json, "$.failed.call") == call_id
+        return self._first(select(deployments).where((deployments.c.revision_call == call_id) | failed))
 
     def wanted(self, ident: str, person: str | None = None) -> DeploymentRow:
         """A deployment that must exist and, when `person` is given, be theirs; ToolFailed, the same for foreign and for unknown."""
@@ -176,6 +241,15 @@ class DeploymentStore:
     def _first(self, query: Any) -> DeploymentRow | None:
         found = self._book.read(lambda db: db.execute(query).mappings().first())
         return None if found is None else _row(found)
+
+
+def _answering(now: DeploymentRow) -> Before | None:
+    if now.stop_by or not now.alive:
+        return None
+    if now.state is DeployState.STARTING:
+        return now.before
+    plan = {name: value for name, value in now.plan.items() if name not in ("before", "failed")}
+    return Before(now.revision, now.revision_call, now.run_id, now.model_id, now.where, now.expires_at, plan)
 
 
 def _note(db: Connection, ident: str, at: str, before: str, then: DeployState, reason: str) -> None:

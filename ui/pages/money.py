@@ -12,11 +12,12 @@ TILES = (
     ("accruing", "Running up now", "by the clock, part of what is reserved"),
     ("settled", "Spent", "what finished work did cost"), ("billed", "Billed", "what Azure's bill says so far; a day late, not final"),
 )
-COLUMNS = (("run_id", "Run"), ("name", "Name"), ("tool", "Tool"), ("person", "Asked by"), ("state", "State"), ("since", "Since"),
-           ("reserved", "Reserved"), ("accruing", "Running up"), ("settled", "Spent"), ("billed", "Billed"), ("difference", "Bill − spent"))
+COLUMNS = (("run_id", "Run"), ("deployment_id", "Deployment"), ("name", "Name"), ("tool", "Tool"), ("person", "Asked by"),
+           ("state", "State"), ("since", "Since"), ("reserved", "Reserved"), ("accruing", "Running up"), ("settled", "Spent"),
+           ("billed", "Billed"), ("difference", "Bill − spent"))
 PEOPLE = (("person", "Person"), ("reserved", "Reserved"), ("accruing", "Running up"), ("settled", "Spent"), ("billed", "Billed"))
 AMOUNTS = frozenset({"reserved", "accruing", "settled", "billed", "difference"})
-OPTIONAL = frozenset({"accruing", "billed", "difference"})
+OPTIONAL = frozenset({"deployment_id", "accruing", "billed", "difference"})
 """Columns that are left out while no row has anything in them."""
 SPANS = (("today", "Today"), ("7d", "7 days"), ("month", "This month"), ("365d", "A year"))
 PER_CALL = "one run"
@@ -47,7 +48,7 @@ def money_page(report: Mapping[str, Any], since: str = "month") -> dict[str, Any
 
 def columns_of(columns: Iterable[tuple[str, str]], rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """The columns that say something."""
-    told = {name for each in rows for name in OPTIONAL if each.get(name) not in (None, "") and (amount(each[name]) or name != "accruing")}
+    told = {name for each in rows for name in OPTIONAL if each.get(name) not in (None, "") and (name != "accruing" or amount(each[name]))}
     return [(name, label) for name, label in columns if name not in OPTIONAL or name in told]
 
 
@@ -71,7 +72,7 @@ def bill_words(report: Mapping[str, Any], currency: str) -> str:
         said.append(f"For what is settled it is {abs(gap):f} {currency} {'above' if gap > 0 else 'below'} what Luthier counted." if gap
                     else "For what is settled it is just what Luthier counted.")
     if amount(report.get("billed_elsewhere")):
-        said.append(f"{report['billed_elsewhere']} {currency} of it belong to no run: storage, logs, endpoints.")
+        said.append(f"{report['billed_elsewhere']} {currency} of it belong to no run and no deployment: storage, logs.")
     return " ".join(said)
 
 

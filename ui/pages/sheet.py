@@ -1,12 +1,13 @@
 """A run's report as the parts of its page: tables of label and value, files, checkpoints, what happened. Pure."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ui import figures
-from ui.cards import size
+from ui.cards import duration, size
 from ui.pages.drawing import draw, points
 from ui.pages.plain import flat
 from ui.pages.story import at
@@ -45,6 +46,7 @@ def sheet(report: Mapping[str, Any]) -> dict[str, Any]:
         "any_right": any(each["note"] == RIGHT for each in report["files"]),
         "files_note": report["files_note"], "files_problem": report["files_problem"],
         "total": size(sum(each["bytes"] for each in report["files"])),
+        "cloud": in_azure(view, report["approved"]), "phases": phases(report["phases"]),
         "happened": [happening(each) for each in report["happened"]], "evidence": flat(report["evidence"]),
         "siblings": [list_row(each) for each in report["siblings"]], "log": report["log"]["lines"],
         "again": [(name.replace("_", " "), line_of(value)) for name, value in (report["again"].get("args") or {}).items()],
@@ -108,6 +110,42 @@ def happening(found: Mapping[str, Any]) -> dict[str, str]:
     before, then = (figures.STATES.get(found[side], found[side]) for side in ("from", "to"))
     return {"when": moment(found["at"]), "what": f"{before} → {then}" if before not in ("", then) else then, "why": found["reason"],
             "tone": figures.TONES.get(found["to"], "")}
+
+
+def in_azure(view: Mapping[str, Any], approved: Sequence[Sequence[Any]]) -> list[Row]:
+    """Where in Azure, on whose account, on what, and what it may cost; empty for a run that never was there."""
+    cloud = figures.cloud_of(view)
+    if not cloud:
+        return []
+    expiry, job = moment(cloud.get("expires_at")), str(cloud.get("job") or "")
+    kept = f"kept until somebody deletes it; past its expiry since {expiry}" if cloud.get("past_expiry") else f"{job}, expires {expiry}"
+    rows = [
+        ("Region", cloud.get("region")), ("Hardware", f"{cloud.get('gpu') or ''} ({cloud.get('profile') or ''})"),
+        ("Execution", cloud.get("execution")), ("Azure is", cloud.get("waiting")), ("Image", cloud.get("image")),
+        *((str(label), value) for label, value in approved),
+        ("By the hour", f"{cloud.get('per_hour')} {view.get('currency') or ''}"), ("Cost so far", figures.money_words(view)),
+        ("Settled", "yes: the reservation is free again" if cloud.get("settled") else "not yet"),
+        ("Job", job if job == "deleted" else kept),
+    ]
+    return [(label, str(value)) for label, value in rows if value not in (None, "")]
+
+
+def phases(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The phases of a run in Azure, each with when it began and how long it lasted."""
+    words = {**figures.PHASES, **figures.ENDS}
+    begun = [instant(each["at"]) for each in found]
+    lasted = [(then - now).total_seconds() if now and then else None for now, then in itertools.pairwise(begun)]
+    return [{"when": moment(each["at"]), "what": words.get(each["to"], each["to"]), "attempt": str(each["attempt"]), "why": each["why"],
+             "lasted": "" if seconds is None else duration(seconds)}
+            for each, seconds in zip(found, [*lasted, None], strict=False)]
+
+
+def instant(utc: Any) -> datetime | None:
+    """A stored time; None for anything that is none."""
+    try:
+        return datetime.fromisoformat(utc)
+    except (TypeError, ValueError):
+        return None
 
 
 def list_row(view: Mapping[str, Any]) -> dict[str, Any]:
