@@ -15,7 +15,7 @@ from tools.azure.place import CloudPlace
 from tools.azure.share_ask import REFUSED_KEY, TRIES, Gone, There, ask
 from tools.azure.share_entry import Entry, Shrunk, etag_of, length_of, listed
 from tools.azure.share_names import safe_name, safe_relative, without_twins
-from tools.azure.transfer import begun, coverage, digest, each_piece, forget, is_covered, marked, note, pieces, seen
+from tools.azure.transfer import begun, coverage, each_piece, forget, is_covered, is_sound, marked, note, pieces, seen
 from tools.azure.trouble import AzureTrouble
 from tools.azure.upload import FIRST, send
 
@@ -126,7 +126,7 @@ class Share:
             part = local.with_name(f"{local.name}.part")
             with contextlib.suppress(Shrunk):
                 self._fill(what, remote, found, part, progress or (lambda count: None), workers)
-                if sha256 is not None and digest(part) != sha256:
+                if not is_sound(part, sha256):
                     forget(part)
                     raise AzureTrouble("conflict", what, "Its content is not what the run's manifest says.",
                                        "It was changed after the run wrote it: do not use it.")
@@ -159,7 +159,6 @@ class Share:
                     begin, length = left[min(turn + 2 * workers, len(left)) - 1]
                     note(part, found.etag, found.size, begin + length)
             os.ftruncate(fd, found.size)
-            os.fsync(fd)
         except Shrunk:
             forget(part)
             raise
