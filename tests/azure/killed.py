@@ -35,7 +35,7 @@ async def play(name: str, home: Path, said: Path, facts: dict[str, Any]) -> None
     if facts["later_s"]:
         jump(float(facts["later_s"]))
     if name in OF_RUNS:
-        runs = Runs(home, cloud, facts.get("in_flight", QUICK.in_flight))
+        runs = Runs(home, cloud, facts.get("in_flight", QUICK.in_flight), facts.get("lost", QUICK.lost))
         await runs.gateway.recover()
         await OF_RUNS[name](runs, facts)
         runs.close()

@@ -43,9 +43,9 @@ class Elsewhere:
 class Runs(RunHome):
     """A home of runs whose every request goes the whole way, the share's too."""
 
-    def __init__(self, home: Path, cloud: Any, in_flight: float = QUICK.in_flight) -> None:
-        """`in_flight`: seconds after a start that nobody answered, before another may be sent."""
-        super().__init__(home, cloud, waits=replace(QUICK, in_flight=in_flight))
+    def __init__(self, home: Path, cloud: Any, in_flight: float = QUICK.in_flight, lost: float = QUICK.lost) -> None:
+        """`in_flight`: seconds after a start that nobody answered, before another may be sent; `lost`: those that one may be missed."""
+        super().__init__(home, cloud, waits=replace(QUICK, in_flight=in_flight, lost=lost))
 
     def open(self) -> None:
         """With a model of a few bytes, and the tool that adopts."""

@@ -108,6 +108,7 @@ class Scene:
             cloud.faults.at("POST", START, Fault.ACCEPTED_503)
         if name == "gone":
             cloud.faults.at("POST", START, Fault.GONE)
+            self.facts["lost"] = 0.5  # well before the order that stops a run which does not begin
 
     def _prepared(self) -> None:
         book = Book.open(self.home / "book.sqlite")
