@@ -12,6 +12,7 @@ import pytest
 from tests.azure.cloud import WORKSPACE, Cloud, signed_out
 
 if TYPE_CHECKING:
+    from tests.azure.run_home import RunHome
     from tools.azure.client import Azure
 
 
@@ -33,5 +34,16 @@ def azure(cloud: Cloud) -> "Iterator[Azure]":
     from tools.azure.client import Azure
 
     made = Azure(cloud.choice(), WORKSPACE)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, cloud: Cloud) -> "Iterator[RunHome]":
+    """A home that has prepared a region."""
+    from tests.azure.run_home import RunHome
+
+    made = RunHome(tmp_path / "home", cloud)
+    made.prepare()
     yield made
     made.close()

@@ -2,11 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
-
-import pytest
 
 from policies.ledger import used
 from tests.azure.cloud import Cloud
@@ -14,14 +10,6 @@ from tests.azure.run_home import OWNER, RunHome, trains
 from tools.azure.ceiling import accrued
 from tools.runs.cloud_row import Phase
 from tools.runs.state import ALIVE
-
-
-@pytest.fixture
-def home(tmp_path: Path, cloud: Cloud) -> Iterator[RunHome]:
-    made = RunHome(tmp_path / "home", cloud)
-    made.prepare()
-    yield made
-    made.close()
 
 
 async def stopped(home: RunHome, cloud: Cloud) -> str:

@@ -1,7 +1,6 @@
 """What a look at a run in the cloud makes of late starts, of a job that is gone, and of a disk that fails."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,14 +16,6 @@ from tests.azure.world import new_key
 from tools.runs.cloud_row import Phase
 
 START = r"/start$"
-
-
-@pytest.fixture
-def home(tmp_path: Path, cloud: Cloud) -> Iterator[RunHome]:
-    made = RunHome(tmp_path / "home", cloud)
-    made.prepare()
-    yield made
-    made.close()
 
 
 async def test_what_the_first_of_two_starts_wrote_before_the_second_counts(home: RunHome, cloud: Cloud) -> None:

@@ -1,24 +1,13 @@
 """A run on Azure through the real gateway and book: card, approval, job, result, money; and everything that is refused before."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from tests.azure.cloud import Cloud
 from tests.azure.faults import Fault
 from tests.azure.run_home import OWNER, RunHome, trains, works
 from tools.runs.cloud_row import Phase
 from tools.runs.state import RunState
-
-
-@pytest.fixture
-def home(cloud: Cloud, tmp_path: Path) -> Iterator[RunHome]:
-    made = RunHome(tmp_path / "home", cloud)
-    made.prepare()
-    yield made
-    made.close()
 
 
 async def test_a_run_goes_from_the_sentence_to_the_settled_bill(home: RunHome, cloud: Cloud) -> None:
