@@ -18,7 +18,6 @@ COOLDOWN_S = 300
 """An app that nobody has asked for so many seconds goes to sleep."""
 PROBE_EVERY_S, PROBES = 90, 10
 """The startup probe waits a quarter of an hour in all: Azure knows at most ten failures, and a first start installs packages."""
-KEY_FILE = f"{SECRETS_MOUNT}/api-key"
 TUNED_MOUNT, BASE_MOUNT = "/luthier/tuned", "/luthier/base"
 """Where the files of the tuned and of the untuned model lie in the container; both read-only."""
 STATE_MOUNT = "/luthier/state"

@@ -46,8 +46,6 @@ class Phase(StrEnum):
 
 
 ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.STOPPED, Phase.DESTROYED})
-BEFORE_START = frozenset({Phase.APPROVED, Phase.UPLOADING, Phase.PROVISIONING, Phase.JOB_READY, Phase.INFRA_RETRY})
-"""Nothing runs and nothing was sent that could make something run."""
 AT_WORK = frozenset({Phase.STARTING, Phase.RUNNING, Phase.FINISHING, Phase.STOPPING, Phase.OVER_BUDGET, Phase.LOST})
 """An execution is known, and may cost money."""
 
